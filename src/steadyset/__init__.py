@@ -1,0 +1,3 @@
+"""steadyset: chaos and conformance suite for stateful workloads on Kubernetes."""
+
+__version__ = "0.1.0"
