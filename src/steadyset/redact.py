@@ -1,7 +1,8 @@
 """Take secrets out of text before it is saved in a run: logs, events, describe output, YAML and JSON dumps.
 
-Two nets: values that are known (read from the cluster's Secrets), in plain text, JSON, URL and base64 form; and shapes that
-betray a secret (private keys, Authorization headers, JSON web tokens, `password: …`). It errs on the side of taking too much.
+Two nets: values that are known (read from the cluster's Secrets), in plain text, JSON, URL and base64 form; and shapes
+that betray a secret (private keys, Authorization headers, JSON web tokens, `password: …`). It errs on the side of
+taking too much.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _SHAPES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     # A private key: to its END line, or, when the text was cut, over everything that looks like base64.
     (
         re.compile(
-            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?:.|\n)*?-----END [A-Z0-9 ]*PRIVATE KEY-----|(?:[A-Za-z0-9+/=\s]|\\n)*)"
+            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"
+            r"(?:(?:.|\n)*?-----END [A-Z0-9 ]*PRIVATE KEY-----|(?:[A-Za-z0-9+/=\s]|\\n)*)"
         ),
         MARK,
     ),
@@ -88,8 +90,9 @@ def _forms(value: str) -> set[str]:
 def redact(text: str, known: Iterable[str] = ()) -> str:
     """`text` without secrets, each replaced by `[REDACTED]`.
 
-    `known` are secret values to remove wherever they stand (see `secret_values`), also in base64, URL and JSON form and line by
-    line when they have several lines; those shorter than KNOWN_LENGTH_MIN characters are left to the shapes. Idempotent.
+    `known` are secret values to remove wherever they stand (see `secret_values`), also in base64, URL and JSON form and
+    line by line when they have several lines; those shorter than KNOWN_LENGTH_MIN characters are left to the shapes.
+    Idempotent.
     """
     parts = {part.strip() for value in known for part in (value, *value.splitlines())}
     forms = {form for part in parts if len(part) >= KNOWN_LENGTH_MIN for form in _forms(part)}
@@ -102,7 +105,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 
 
 def secret_values(secrets: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The decoded values of Kubernetes Secret objects (as JSON dicts); binary values are left out, text cannot hold them."""
+    """The decoded values of Kubernetes Secret objects (JSON dicts), without binary ones, which text cannot hold."""
     found: set[str] = set()
     for secret in secrets:
         found.update(str(v) for v in (secret.get("stringData") or {}).values())
