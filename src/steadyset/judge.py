@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -20,10 +20,7 @@ from steadyset.rundir import Planned, RunDir, Scenario
 from steadyset.trace import Trace, load_trace
 from steadyset.verdict import Judgement, Verdict
 
-
-class _Rule(Protocol):
-    rule: str
-    claim: str
+RECOVERY_RULE = "recovery"
 
 
 class Evidence:
@@ -52,7 +49,9 @@ class Evidence:
         """The observer's trace."""
         if self._trace is None:
             if not self.scenario.trace:
-                raise UsageError("the scenario has no trace", expected="an observer that ran", do="use the observer fixture")
+                raise UsageError(
+                    "the scenario has no trace", expected="an observer that ran", do="use the observer fixture"
+                )
             self._trace = load_trace(self.run.path / self.scenario.trace)
         return self._trace
 
@@ -87,9 +86,93 @@ def judge_one(evidence: Evidence, plan: Planned) -> Judgement:
 
 
 def judge(run: RunDir, scenario: Scenario, plans: Iterable[Planned] | None = None) -> list[Judgement]:
-    """Judge `scenario` by its planned judgements (or `plans`), in their order."""
+    """Judge `scenario` by its planned judgements (or `plans`), in their order, and by its recovery deadlines."""
     evidence = Evidence(run, scenario)
-    return [judge_one(evidence, plan) for plan in (scenario.planned if plans is None else plans)]
+    found = [judge_one(evidence, plan) for plan in (scenario.planned if plans is None else plans)]
+    return found + recovery(scenario)
+
+
+def recovery(scenario: Scenario) -> list[Judgement]:
+    """The judgement over the waits recorded in `scenario.metrics["waits"]`; none when the scenario waited for nothing.
+
+    Each wait is `{what, deadline_name, deadline_s, took_s, reached, seen}`: a stack that misses a named deadline after
+    a fault broke its promise to recover.
+    """
+    waits: list[dict[str, Any]] = scenario.metrics.get("waits", [])
+    if not waits:
+        return []
+    missed = [wait for wait in waits if not wait["reached"]]
+    slowest = max(waits, key=lambda wait: float(wait["took_s"]) / float(wait["deadline_s"]))
+    if missed:
+        first = missed[0]
+        summary = f"{first['what']}: not reached within {first['deadline_name']} = {first['deadline_s']:g} s"
+    else:
+        summary = (
+            f"all {len(waits)} recovery deadlines met; the closest was {slowest['what']}: "
+            f"{slowest['took_s']:.1f} s of {slowest['deadline_s']:g} s"
+        )
+    return [
+        Judgement(
+            rule=RECOVERY_RULE,
+            verdict=Verdict.FAIL if missed else Verdict.PASS,
+            claim="after a fault the stack recovers within its named deadlines",
+            summary=summary,
+            witness=[
+                f"{wait['what']}: {wait['took_s']:.1f} s of {wait['deadline_name']} = {wait['deadline_s']:g} s"
+                + ("" if wait["reached"] else f", not reached; seen: {wait['seen']}")
+                for wait in (missed or waits)
+            ],
+            observed={"waits": len(waits), "missed": len(missed)},
+            data={"waits": waits},
+        )
+    ]
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """What a negative control must end with: a verdict and, unless empty, the rule that must give it."""
+
+    verdict: Verdict
+    rule: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Expectation:
+        """From `Scenario.expected`: "FAIL:set-durability", "INVALID"."""
+        verdict, _, rule = text.partition(":")
+        try:
+            return cls(Verdict(verdict), rule)
+        except ValueError:
+            raise UsageError(f"{text!r} is no expectation", expected='"VERDICT" or "VERDICT:rule"', seen=text) from None
+
+    def __str__(self) -> str:
+        return f"{self.verdict}:{self.rule}" if self.rule else str(self.verdict)
+
+    def unmet(self, scenario: Scenario) -> str:
+        """Why `scenario` did not end as said; "" when it did.
+
+        With a rule, that rule must have given the verdict and named its witness. Without one, the whole scenario must
+        have that verdict.
+        """
+        if self.rule:
+            named = [j for j in scenario.judgements if j.rule == self.rule]
+            if not named:
+                return f"rule {self.rule} judged nothing"
+            if not any(j.verdict == self.verdict for j in named):
+                return f"{self.rule} says {', '.join(j.verdict for j in named)}: {named[0].summary}"
+            if self.verdict is Verdict.FAIL and not any(j.witness for j in named if j.verdict == self.verdict):
+                return f"{self.rule} says FAIL but names no witness"
+            broken = [j for j in scenario.judgements if j.verdict is Verdict.ERROR]
+            return f"{broken[0].rule} says ERROR: {broken[0].summary}" if broken else ""
+        seen = scenario.verdict()
+        return "" if seen == self.verdict else f"the scenario's verdict is {seen}"
+
+
+def certified(scenario: Scenario) -> Verdict:
+    """The verdict that counts: PASS for a control that ended as expected, FAIL for one that did not, else its own."""
+    if not scenario.expected:
+        return scenario.verdict()
+    if scenario.outcome == "error":
+        return Verdict.ERROR
+    return Verdict.FAIL if Expectation.parse(scenario.expected).unmet(scenario) else Verdict.PASS
 
 
 def _error(rule: str, claim: str, summary: str, witness: list[str] | None = None) -> Judgement:
