@@ -1,0 +1,156 @@
+"""The recorder and the reader: what is written comes back, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steadyset.errors import SteadysetError, UsageError
+from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, HistoryWriter, Op, history_of, load_history
+
+
+def _write_sample(path: Path, clock_uncertainty_ns: int = 0) -> None:
+    with HistoryWriter(path, generator=path.stem, clock_uncertainty_ns=clock_uncertainty_ns) as writer:
+        a = writer.invoke(0, "add", "k1", 7)
+        b = writer.invoke(1, "cas", "k2", 3, 4, session="direct")
+        writer.complete(a, "ok", server="pod-0", epoch=2)
+        writer.complete(b, "fail", value=9, server="pod-1", error="conflict")
+        c = writer.invoke(0, "read-all", "k1", session="final")
+        writer.complete(c, "ok", values=[7, 8])
+        writer.invoke(1, "write", "k2", 5)
+
+
+def test_round_trip_keeps_every_field(tmp_path: Path) -> None:
+    """Goal: every column of an op survives the file; an op without completion is unknown and never ends."""
+    _write_sample(tmp_path / "g.arrows")
+    history = load_history(tmp_path)
+    assert history.outcome.tolist() == [OK, FAIL, OK, INFO]
+    assert history.value.tolist() == [7, 3, NIL, 5]
+    assert history.value2.tolist() == [NIL, 4, NIL, NIL]
+    assert history.result.tolist() == [NIL, 9, NIL, NIL]
+    assert [history.name("f", i) for i in range(4)] == ["add", "cas", "read-all", "write"]
+    assert [history.name("key", i) for i in range(4)] == ["k1", "k2", "k1", "k2"]
+    assert [history.name("server", i) for i in range(4)] == ["pod-0", "pod-1", "", ""]
+    assert [history.name("session", i) for i in range(4)] == ["", "direct", "final", ""]
+    assert history.name("error", 1) == "conflict"
+    assert history.epoch.tolist() == [2, -1, -1, -1]
+    assert history.values(2).tolist() == [7, 8] and history.has_values(2)
+    assert not history.has_values(0) and history.values(0).tolist() == []
+    assert history.end[3] == FOREVER and (history.end[:3] >= history.start[:3]).all()
+    assert history.complete and history.generators[0].name == "g"
+
+
+@pytest.mark.parametrize("clock_uncertainty_ns", [0, 500])
+def test_clock_uncertainty_widens_every_interval(tmp_path: Path, clock_uncertainty_ns: int) -> None:
+    """Goal: an interval grows by the generator's uncertainty on both sides, an unknown end stays unknown."""
+    import pyarrow as pa
+
+    _write_sample(tmp_path / "g.arrows", clock_uncertainty_ns)
+    times = pa.ipc.open_stream((tmp_path / "g.arrows").read_bytes()).read_all()["time"].to_pylist()
+    history = load_history(tmp_path)
+    assert times[0] - clock_uncertainty_ns == history.start[0]
+    assert times[2] + clock_uncertainty_ns == history.end[0]
+    assert history.end[3] == FOREVER
+
+
+def test_several_generators_keep_their_processes_apart(tmp_path: Path) -> None:
+    """Goal: process 0 of one generator is not process 0 of the other, and names and lists are merged."""
+    _write_sample(tmp_path / "a.arrows")
+    with HistoryWriter(tmp_path / "b.arrows") as writer:
+        writer.complete(writer.invoke(0, "read-all", "other"), "ok", values=[1])
+    history = load_history(tmp_path)
+    assert len(history) == 5
+    assert len(set(history.process.tolist())) == 3
+    assert history.name("key", 4) == "other" and history.values(4).tolist() == [1]
+    assert history.values(2).tolist() == [7, 8]
+
+
+def test_every_torn_length_is_readable(tmp_path: Path) -> None:
+    """Goal: a file cut at any byte gives the ops of its complete batches, and says that it is incomplete."""
+    path = tmp_path / "g.arrows"
+    with HistoryWriter(path) as writer:
+        for i in range(5):
+            writer.complete(writer.invoke(0, "add", f"k{i}", i), "ok")
+            writer.flush()
+    whole = path.read_bytes()
+    cut = tmp_path / "cut" / "g.arrows"
+    cut.parent.mkdir()
+    seen = set()
+    for length in range(0, len(whole), 7):
+        cut.write_bytes(whole[:length])
+        history = load_history(cut)
+        assert not history.complete
+        assert list(range(len(history))) == history.value.tolist()
+        seen.add(len(history))
+    assert {0, 1, 2, 3, 4, 5} == seen
+    assert load_history(path).complete
+
+
+def test_sigkill_keeps_complete_batches(tmp_path: Path) -> None:
+    """Goal: a load process killed with SIGKILL leaves what it had flushed."""
+    path = tmp_path / "g.arrows"
+    code = (
+        "import sys; from steadyset.history import HistoryWriter; w = HistoryWriter(sys.argv[1])\n"
+        "for i in range(5000): w.complete(w.invoke(0, 'add', 'k', i), 'ok')\n"
+        "print('written', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+    assert child.stdout is not None
+    assert b"written" in child.stdout.readline()
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    history = load_history(tmp_path)
+    assert not history.complete
+    assert len(history) >= 4096 and list(range(len(history))) == history.value.tolist()
+
+
+def test_greenlets_share_one_writer(tmp_path: Path) -> None:
+    """Goal: after gevent's monkey patching many greenlets record into one writer without loss."""
+    path = tmp_path / "g.arrows"
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import gevent, sys; from steadyset.history import HistoryWriter; w = HistoryWriter(sys.argv[1])\n"
+        "def user(p):\n"
+        "    for i in range(300):\n"
+        "        op = w.invoke(p, 'add', 'k', p * 300 + i); gevent.sleep(0); w.complete(op, 'ok')\n"
+        "gevent.joinall([gevent.spawn(user, p) for p in range(20)], raise_error=True); w.close()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    history = load_history(path)
+    assert list(range(6000)) == sorted(history.value.tolist())
+    assert (history.outcome == OK).all() and history.complete
+
+
+def test_bad_use_and_bad_files_are_errors(tmp_path: Path) -> None:
+    """Goal: misuse and files that are no history give an error, never a history."""
+    with pytest.raises(UsageError, match="no history"):
+        load_history(tmp_path)
+    with pytest.raises(UsageError, match="no history"):
+        load_history(tmp_path / "absent.arrows")
+    (tmp_path / "x.arrows").write_text("hello, this is no arrow")
+    with pytest.raises(UsageError, match="is no history"):
+        load_history(tmp_path)
+    writer = HistoryWriter(tmp_path / "y.arrows")
+    op = writer.invoke(0, "add", "k", 1)
+    with pytest.raises(SteadysetError, match="cannot complete"):
+        writer.complete(op + 1, "ok")
+    writer.complete(op, "ok")
+    with pytest.raises(SteadysetError, match="cannot complete"):
+        writer.complete(op, "ok")
+    writer.close()
+    writer.close()
+    with pytest.raises(SteadysetError, match="closed"):
+        writer.invoke(0, "add", "k", 1)
+
+
+def test_select_and_history_of() -> None:
+    """Goal: a selection keeps lists and names."""
+    history = history_of([Op("add", 1, 2, value=1), Op("read-all", 3, 4, values=[1], key="k")])
+    part = history.select(np.array([1]))
+    assert part.name("f", 0) == "read-all" and part.values(0).tolist() == [1] and part.name("key", 0) == "k"
