@@ -1,0 +1,248 @@
+"""One fault being done, from its injection to its proven heal: lease, ledger, times and evidence.
+
+`chaos run` executes every activity of an experiment in one process, so an Act is kept here between them, by fault
+and target. A fault's functions say what to change and what to look at; the rest is here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import msgspec
+
+from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
+from steadyset.chaos.kube import Kube, UnreachableError
+from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, new_record
+from steadyset.chaos.watchdog import open_cluster, start_watchdog
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import DeadlineError, InvalidError, SteadysetError, UsageError
+from steadyset.wait import wait_for
+
+CLUSTER_VARIABLE = "STEADYSET_CLUSTER"
+BITE_POLL_S = 0.05  # how often a condition of a proof is looked at
+JOIN_DEADLINE_S = 10.0  # act_join: until the renewing thread has ended
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What is known of an act so far; the same fields as `rundir.FaultSpan`, times CLOCK_MONOTONIC ns."""
+
+    fault: str
+    target: str
+    inject_ns: int = 0
+    bitten_ns: int = 0
+    heal_ns: int = 0
+    healed_ns: int = 0
+    bite: list[str] = []
+    healing: list[str] = []
+    error: str = ""
+
+
+class Act:
+    """A fault on a target. `memory` is for the fault's own functions, to remember what they saw."""
+
+    def __init__(self, fault: Fault, info: ClusterInfo, namespace: str, target: str, ttl_s: float) -> None:
+        self.fault, self.info, self.namespace, self.target, self.ttl_s = fault, info, namespace, target, ttl_s
+        self.kube = Kube(info)
+        self.memory: dict[str, Any] = {}
+        self.outcome = Outcome(fault=fault.name, target=target)
+        self.record: Record | None = None
+        self.renewing: list[Callable[[], None]] = []  # what else is to be done at each renewal
+        self._stop = threading.Event()
+        self._renewer: threading.Thread | None = None
+
+    @contextmanager
+    def injecting(self, undo: Json | None = None) -> Iterator[None]:
+        """The fault is injected in this block. With `undo`, the ledger and the watchdog stand before it starts."""
+        if undo is not None:
+            self._write_ahead(undo)
+        self.outcome.inject_ns = time.monotonic_ns()
+        with self._noting_errors():
+            yield
+
+    def _write_ahead(self, undo: Json) -> None:
+        record = new_record(self.fault.name, self.namespace, self.target, self.ttl_s, undo)
+        found = getattr(self.fault.load(), "found", None)
+        record.found = found(self.info, self.kube, undo) if found else {}
+        HostLedger(self.info).write(record)
+        self.record = record
+        try:
+            ClusterLedger(self.info, self.kube, self.namespace).write(record)
+            start_watchdog(self.info, record)
+        except BaseException:
+            self.forget()
+            raise
+        self._renewer = threading.Thread(target=self._renew, name=f"lease {record.id}", daemon=True)
+        self._renewer.start()
+
+    def _renew(self) -> None:
+        assert self.record is not None
+        host, cluster = HostLedger(self.info), ClusterLedger(self.info, Kube(self.info), self.namespace)
+        while not self._stop.wait(RENEW_S):
+            try:
+                for renew in self.renewing:
+                    renew()
+                if self.record.is_expired() or not host.renew(self.record):
+                    self.lose_bite("the lease ran out and the fault was undone by its watchdog")
+                    return
+                cluster.renew(self.record)
+            except UnreachableError:
+                continue  # the machine's ledger holds the lease; the cluster's copy is renewed when it answers again
+            except SteadysetError as error:
+                self.lose_bite(f"the lease could not be renewed: {error}")
+                return
+
+    def lose_bite(self, why: str) -> None:
+        """Say that the fault no longer bites as claimed; the run is then INVALID."""
+        if not self.outcome.heal_ns and not self.outcome.error:
+            self.outcome.error = f"bite lost: {why}"
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.outcome.error = self.outcome.error or str(error) or type(error).__name__
+            raise
+
+    def need_injected(self) -> None:
+        """Raise InvalidError when there is nothing to prove, since the injection failed."""
+        if not self.outcome.inject_ns or self.outcome.error:
+            raise InvalidError(f"{self.fault} was not injected: {self.outcome.error or 'inject was not called'}")
+
+    @contextmanager
+    def proving_bite(self) -> Iterator[list[str]]:
+        """The bite is proven in this block: append evidence lines, or raise. A deadline missed is InvalidError."""
+        self.need_injected()
+        lines: list[str] = []
+        with self._noting_errors():
+            try:
+                yield lines
+            except DeadlineError as error:
+                raise InvalidError(
+                    f"{self.fault} on {self.target} did not bite: {error.message}",
+                    expected=error.expected,
+                    seen=error.seen,
+                    do="look at the journal; a fault that changes nothing proves nothing",
+                ) from None
+            if not lines:
+                raise InvalidError(f"{self.fault} on {self.target}: no evidence that it bit")
+        self.outcome.bitten_ns = self.memory.pop("bitten_ns", 0) or time.monotonic_ns()
+        self.outcome.bite = lines
+
+    def healing(self, undo: Callable[[ClusterInfo, Kube, Record], list[str]]) -> list[str]:
+        """Undo the fault by its record and forget the record; the second call does nothing."""
+        self._stop.set()
+        if not self.outcome.heal_ns:
+            self.outcome.heal_ns = time.monotonic_ns()
+        if self._renewer is not None:
+            self._renewer.join(JOIN_DEADLINE_S)
+        if self.record is None:
+            return []
+        lines = undo(self.info, self.kube, self.record)
+        self.forget()
+        return lines
+
+    def forget(self) -> None:
+        """Take the record out of both ledgers: the cluster's first, so that a crash in between leaves the watchdog."""
+        if self.record is None:
+            return
+        ClusterLedger(self.info, self.kube, self.namespace).remove(self.record.id)
+        HostLedger(self.info).remove(self.record.id)
+        self.record = None
+
+    @contextmanager
+    def proving_heal(self) -> Iterator[list[str]]:
+        """The heal is proven in this block: append evidence lines, or raise. InvalidError when it never bit."""
+        if not self.outcome.bitten_ns:
+            raise InvalidError(f"{self.fault} on {self.target}: no heal to prove, since the bite was not proven")
+        lines: list[str] = []
+        with self._noting_errors():
+            yield lines
+        self.outcome.healed_ns = time.monotonic_ns()
+        self.outcome.healing = lines
+
+    def until(self, condition: Callable[[], T | None], what: str, deadline: str, describe: Callable[[], str]) -> T:
+        """Wait for a condition of a proof within the fault's deadline of that name."""
+        return wait_for(
+            lambda: _reachable(condition),
+            what=what,
+            deadline_name=f"{self.fault}.{deadline}",
+            deadline_s=self.fault.deadlines[deadline],
+            poll_s=BITE_POLL_S,
+            describe=describe,
+        )
+
+    def report(self) -> Json:
+        """The activity's output, for the journal."""
+        done: Json = msgspec.to_builtins(self.outcome)
+        return done
+
+
+def _reachable(condition: Callable[[], T | None]) -> T | None:
+    try:
+        return condition()
+    except UnreachableError:
+        return None  # a cluster that breaks may not answer for a while; the deadline decides
+
+
+_ACTS: dict[tuple[str, str, str], Act] = {}
+
+
+def begin(fault: Fault, cluster: str, namespace: str, target: str, ttl_s: float = TTL_S) -> Act:
+    """Start an act, refusing before anything is done what cannot work. `cluster` is a file, "" for $STEADYSET_CLUSTER.
+
+    Errors: UsageError for a TTL that cannot be renewed in time, a cluster without what the fault needs, or the same
+    fault on the same target still going on in this process.
+    """
+    if ttl_s <= RENEW_S:
+        raise UsageError(
+            f"{fault}: a lease of {ttl_s:g} s would run out before it is renewed",
+            expected=f"more than {RENEW_S:g} s",
+            do=f"leave ttl_s at {TTL_S:g}",
+        )
+    info = open_cluster(cluster or os.environ.get(CLUSTER_VARIABLE, ""), os.environ.get("KUBECONFIG", ""))
+    refuse_incapable(fault, info)
+    key = (fault.name, namespace, target)
+    before = _ACTS.pop(key, None)
+    if before is not None and before.outcome.inject_ns and not before.outcome.heal_ns:
+        _ACTS[key] = before
+        raise UsageError(f"{fault} on {namespace}/{target} is still going on", do="heal it first")
+    act = Act(fault, info, namespace, target, ttl_s)
+    _ACTS[key] = act
+    return act
+
+
+def refuse_incapable(fault: Fault, info: ClusterInfo) -> None:
+    """UsageError when the cluster lacks a capability that the fault needs."""
+    missing = [c for c in fault.capabilities if not info.can(c)]
+    if missing:
+        raise UsageError(
+            f"{fault} needs what cluster {info.name} ({info.provider}) does not offer",
+            expected=", ".join(fault.capabilities),
+            seen=", ".join(info.capabilities) or "no capabilities",
+            do="report it as not tested, or use the embedded cluster",
+        )
+
+
+def resume(fault: Fault, namespace: str, target: str) -> Act:
+    """The act that `inject` began in this process; UsageError when there is none."""
+    act = _ACTS.get((fault.name, namespace, target))
+    if act is None:
+        raise UsageError(
+            f"{fault} on {namespace}/{target} was not injected by this experiment",
+            do="call inject with the same namespace and target first; what an earlier run left: steadyset sweep",
+        )
+    return act
+
+
+def acts() -> list[Act]:
+    """Every act of this process, in order of beginning."""
+    return list(_ACTS.values())

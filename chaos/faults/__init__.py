@@ -1,0 +1,17 @@
+"""The catalogue: one fault per module, registered here."""
+
+from __future__ import annotations
+
+from steadyset.chaos.fault import Fault
+from steadyset.chaos.faults import pod_kill
+from steadyset.errors import UsageError
+
+FAULTS: tuple[Fault, ...] = (pod_kill.FAULT,)
+
+
+def fault_named(name: str) -> Fault:
+    """The fault of that name; UsageError lists those there are."""
+    for fault in FAULTS:
+        if fault.name == name:
+            return fault
+    raise UsageError(f"no fault {name}", expected=f"one of: {', '.join(f.name for f in FAULTS)}", seen=name)

@@ -1,0 +1,145 @@
+"""The API server as plain JSON: what faults read and write, without the cost of decoding models."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from urllib3.exceptions import HTTPError
+
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InstrumentError, UsageError
+
+REQUEST_TIMEOUT_S = 5.0  # one request to the API server
+MERGE_PATCH = "application/merge-patch+json"
+
+Json = dict[str, Any]
+
+
+class RefusedError(InstrumentError):
+    """The API server answered with an error; `status` is the HTTP status, `reason` the Status object's reason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"the API server refused ({status} {reason}): {message}")
+        self.status, self.reason = status, reason
+
+
+class UnreachableError(InstrumentError):
+    """The API server did not answer."""
+
+
+class Kube:
+    """A client of one cluster. Errors: RefusedError for an HTTP error, UnreachableError when there was no answer."""
+
+    def __init__(self, info: ClusterInfo) -> None:
+        from kubernetes import config  # takes most of a second: the watchdog needs it only when it undoes
+
+        try:
+            load = config.new_client_from_config
+            self._api: Any = load(info.kubeconfig, context=info.context or None)  # type: ignore[no-untyped-call]
+        except config.ConfigException as error:
+            raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
+        self._api.configuration.retries = False
+
+    def request(self, method: str, path: str, body: Json | None = None, **query: str) -> Json:
+        """Send one request and decode the answer. `query` becomes the query string."""
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        resource = path + ("?" + urlencode(query) if query else "")
+        call = self._api.param_serialize(
+            method, resource, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            answer = self._api.call_api(*call, _request_timeout=REQUEST_TIMEOUT_S)
+            raw = answer.read()
+        except (HTTPError, ApiException, OSError) as error:
+            raise UnreachableError(f"the API server did not answer: {error}", do="steadyset cluster status") from None
+        decoded: Json = json.loads(raw) if raw else {}
+        if not 200 <= answer.status < 300:
+            raise RefusedError(answer.status, str(decoded.get("reason", "")), str(decoded.get("message", raw[:200])))
+        return decoded
+
+    def get(self, path: str) -> Json | None:
+        """The object at `path`, or None when there is none."""
+        try:
+            return self.request("GET", path)
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def items(self, path: str, **query: str) -> list[Json]:
+        """The list at `path`; `query` may hold labelSelector and fieldSelector."""
+        found: list[Json] = self.request("GET", path, None, **query)["items"]
+        return found
+
+    def pod(self, namespace: str, name: str) -> Json | None:
+        """The pod, or None."""
+        return self.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+
+    def need_pod(self, namespace: str, name: str) -> Json:
+        """The pod; UsageError when there is none, naming those there are."""
+        pod = self.pod(namespace, name)
+        if pod is None:
+            names = ", ".join(sorted(p["metadata"]["name"] for p in self.pods(namespace))) or "none"
+            raise UsageError(f"no pod {namespace}/{name} to aim at", expected=f"one of: {names}", seen=name)
+        return pod
+
+    def pods(self, namespace: str = "", **query: str) -> list[Json]:
+        """The pods of a namespace, or of all of them."""
+        return self.items(f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods", **query)
+
+    def node(self, name: str) -> Json:
+        """The node; UsageError when there is none."""
+        node = self.get(f"/api/v1/nodes/{name}")
+        if node is None:
+            names = ", ".join(sorted(n["metadata"]["name"] for n in self.items("/api/v1/nodes"))) or "none"
+            raise UsageError(f"no node {name} to aim at", expected=f"one of: {names}", seen=name)
+        return node
+
+    def delete_pod(self, namespace: str, name: str, uid: str, grace_s: int | None = None) -> None:
+        """Delete that very pod (by UID); a pod already gone, or replaced, is left alone."""
+        body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        try:
+            self.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", body)
+        except RefusedError as error:
+            if error.status not in (404, 409):
+                raise
+
+
+def uid_of(obj: Json | None) -> str:
+    """The object's UID, "" for None."""
+    return str(obj["metadata"]["uid"]) if obj else ""
+
+
+def container_ids(pod: Json | None) -> list[str]:
+    """IDs of the pod's containers that have been started, sorted, without the runtime's prefix."""
+    if pod is None:
+        return []
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return sorted(s["containerID"].partition("://")[2] for s in statuses if s.get("containerID"))
+
+
+def is_ready(pod: Json | None) -> bool:
+    """Whether the pod has condition Ready and is not being deleted."""
+    if pod is None or "deletionTimestamp" in pod["metadata"]:
+        return False
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def controller_of(pod: Json) -> Json | None:
+    """The owner reference of the pod's controller, or None for an unowned pod."""
+    owners: list[Json] = pod["metadata"].get("ownerReferences", [])
+    return next((o for o in owners if o.get("controller")), None)
+
+
+def short(uid: str) -> str:
+    """The first 8 characters of an ID, for evidence lines."""
+    return uid[:8] or "none"

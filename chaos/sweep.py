@@ -1,0 +1,113 @@
+"""Undo what interrupted runs left behind, and say what is not as it was found.
+
+Orphans are ledger records whose lease nobody renews. A record of this machine and boot tells that by its times; one
+of another machine by its ConfigMap not moving for a whole time-to-live, so clocks need not agree.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from steadyset.chaos.fault import UNDO_SLACK_S, Fault
+from steadyset.chaos.faults import FAULTS, fault_named
+from steadyset.chaos.kube import Kube, UnreachableError
+from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import SteadysetError
+from steadyset.wait import pause
+
+OBSERVE_POLL_S = 0.5
+
+
+class Swept(msgspec.Struct, kw_only=True):
+    """What a sweep saw and did, one line each."""
+
+    alive: list[str] = []  # faults in progress, left alone
+    undone: list[str] = []  # orphans undone (with dry_run: that would be)
+    failed: list[str] = []  # orphans whose undo failed
+    left: list[str] = []  # what is still not as it was found
+
+    def is_clean(self) -> bool:
+        """Whether everything is as it was found."""
+        return not self.failed and not self.left
+
+
+def undo_record(info: ClusterInfo, record: Record, kube: Kube | None = None) -> list[str]:
+    """Undo one fault by its record and take the record out of both ledgers. Returns what was done, in lines."""
+    kube = kube or Kube(info)
+    lines: list[str] = fault_named(record.fault).load().undo(info, kube, record)
+    ClusterLedger(info, kube, record.namespace).remove(record.id)
+    HostLedger(info).remove(record.id)
+    return lines or ["nothing was left to undo"]
+
+
+def left_as_found(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
+    """What of that record's `found` differs now, in lines "what: was X, is Y"."""
+    look = getattr(fault_named(record.fault).load(), "found", None)
+    now: dict[str, str] = look(info, kube, record.undo) if look else {}
+    return [
+        f"{record.id}: {what}: was {was}, is {now.get(what, 'gone')}"
+        for what, was in record.found.items()
+        if now.get(what, "gone") not in (was, "gone")
+    ]
+
+
+def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "") -> Swept:
+    """Undo every orphan of the cluster. With `dry_run` only say so. Live faults, also of others, are left alone.
+
+    `namespace` is where the ConfigMaps lie on clusters that are not ours. Errors: UnreachableError when the API server
+    is away; records that need only this machine are undone all the same by their watchdogs.
+    """
+    kube, swept = Kube(info), Swept()
+    records = {record.id: record for record in HostLedger(info).records()}
+    foreign: dict[str, tuple[Record, str]] = {}
+    for record, version in ClusterLedger(info, kube, namespace).records():
+        if record.id in records:
+            continue
+        if record.is_ours():
+            records[record.id] = record
+        else:
+            foreign[record.id] = record, version
+    orphans = [r for r in records.values() if r.is_expired()]
+    alive = [r for r in records.values() if not r.is_expired()]
+    still = _not_moving(info, kube, namespace, foreign)
+    orphans += still
+    alive += [r for r, _ in foreign.values() if r not in still]
+    swept.alive = [f"{r.id} on {r.namespace}/{r.target} (pid {r.pid} on {r.host})" for r in alive]
+    for record in orphans:
+        if dry_run:
+            swept.undone.append(f"{record.id} on {record.namespace}/{record.target}: would be undone")
+            continue
+        try:
+            swept.undone.extend(f"{record.id}: {line}" for line in undo_record(info, record, kube))
+            swept.left.extend(left_as_found(info, kube, record))
+        except SteadysetError as error:
+            swept.failed.append(f"{record.id}: {error}")
+    live_ids = {r.id for r in alive} | ({r.id for r in orphans} if dry_run else set())
+    for fault in FAULTS:
+        swept.left.extend(_residue(info, kube, fault, live_ids))
+    return swept
+
+
+def _residue(info: ClusterInfo, kube: Kube, fault: Fault, live_ids: set[str]) -> list[str]:
+    look = getattr(fault.load(), "residue", None)
+    lines: list[str] = look(info, kube, live_ids) if look else []
+    return lines
+
+
+def _not_moving(info: ClusterInfo, kube: Kube, namespace: str, foreign: dict[str, tuple[Record, str]]) -> list[Record]:
+    """Those records of other machines that nobody renews for a whole time-to-live."""
+    if not foreign:
+        return []
+    suspects = dict(foreign)
+    end = time.monotonic() + max(record.ttl_s for record, _ in foreign.values()) + UNDO_SLACK_S
+    while suspects and time.monotonic() < end:
+        pause(OBSERVE_POLL_S)
+        try:
+            now = {record.id: version for record, version in ClusterLedger(info, kube, namespace).records()}
+        except UnreachableError:
+            continue
+        suspects = {i: (r, v) for i, (r, v) in suspects.items() if now.get(i) == v}
+    return [record for record, _ in suspects.values()]
