@@ -1,0 +1,31 @@
+"""Checkers: pure functions of a history. CHECKERS is the one place to register one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from steadyset.checkers.base import Checker
+from steadyset.checkers.register import LinearizableRegister
+from steadyset.checkers.set_durability import SetDurability
+from steadyset.checkers.split_brain import SplitBrain
+from steadyset.errors import UsageError
+
+CHECKERS: tuple[type[Checker], ...] = (
+    SetDurability,
+    LinearizableRegister,
+    SplitBrain,
+)
+
+__all__ = ["CHECKERS", "Checker", "LinearizableRegister", "SetDurability", "SplitBrain", "make_checker"]
+
+
+def make_checker(rule: str, params: dict[str, Any] | None = None) -> Checker:
+    """The checker registered as `rule` with these parameters; UsageError when there is no such rule or parameter."""
+    for kind in CHECKERS:
+        if kind.rule == rule:
+            try:
+                return kind(**(params or {}))
+            except TypeError as error:
+                raise UsageError(f"checker {rule}: {error}", expected="parameters of the checker") from None
+    known = ", ".join(kind.rule for kind in CHECKERS)
+    raise UsageError(f"no checker is called {rule}", expected=f"one of: {known}", seen=rule)

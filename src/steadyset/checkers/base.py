@@ -1,0 +1,151 @@
+"""What every checker shares: its interface, the words for an op, and how a judgement is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol
+
+from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, History
+from steadyset.verdict import Judgement, Verdict
+
+NS_PER_S: Final = 1e9
+LISTED_MAX: Final = 20  # values listed in a witness; data holds them all up to DATA_MAX
+DATA_MAX: Final = 1000
+
+
+class Checker(Protocol):
+    """A frozen dataclass whose fields are JSON-able parameters."""
+
+    rule: ClassVar[str]
+    claim: ClassVar[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def check(self, history: History) -> Judgement:
+        """Judge `history`; never raises for what the history contains."""
+        ...
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Why a history is not linearizable: a named kind, the few ops that show it, and the contradiction in words.
+
+    `needs_all` says that the violation may only be an artefact of unrecorded events.
+    """
+
+    kind: str
+    summary: str
+    ops: list[int]
+    lines: list[str]
+    needs_all: bool = False
+
+
+def seconds(history: History, time: int) -> str:
+    """A time in seconds since the history's start, or the event's position where the source has no clock."""
+    if time >= FOREVER:
+        return "?"
+    if not history.times_known:
+        return f"event {time}"
+    return f"{(time - history.begin_ns) / NS_PER_S:.6f} s"
+
+
+def shown(value: int) -> str:
+    """A value as a person writes it."""
+    return "nil" if value == NIL else str(value)
+
+
+def _what(history: History, i: int) -> str:
+    f, value = history.name("f", i), int(history.value[i])
+    done = history.outcome[i] == OK
+    if f == "cas":
+        text = f"cas {shown(value)} -> {shown(int(history.value2[i]))}"
+        if history.outcome[i] == FAIL and history.result[i] != NIL:
+            text += f" (refused: the value was {shown(int(history.result[i]))})"
+        return text
+    if history.has_values(i):
+        values = history.values(i).tolist()
+        head = ", ".join(map(str, values[:8]))
+        return f"{f} [{head}{', …' if len(values) > 8 else ''}] ({len(values)} values)"
+    if f == "inc" and done:
+        return f"inc by {shown(value)}, returning {shown(int(history.result[i]))}"
+    if f == "read":
+        return f"read {shown(value)}" if done else "read"
+    return f"{f} {shown(value)}" if value != NIL else f
+
+
+def describe(history: History, i: int) -> str:
+    """Op `i` in one line: who did what when, how it ended, acknowledged by which server in which epoch."""
+    i = int(i)
+    key = history.name("key", i)
+    session = history.name("session", i)
+    who = f"process {int(history.process[i])}" + (f" (session {session})" if session else "")
+    start, outcome = int(history.start[i]), int(history.outcome[i])
+    line = f"{who}: {_what(history, i)}" + (f" on {key}" if key else "") + f", sent at {seconds(history, start)}"
+    if outcome == INFO:
+        line += ", outcome unknown"
+    else:
+        line += f", {'acknowledged' if outcome == OK else 'refused'} at {seconds(history, int(history.end[i]))}"
+        server, epoch = history.name("server", i), int(history.epoch[i])
+        if server:
+            line += f" by {server}"
+        if epoch >= 0:
+            line += f" in epoch {epoch}"
+    error = history.name("error", i)
+    return line + (f" ({error})" if error else "")
+
+
+def spans_of(history: History, ops: Iterable[int]) -> list[tuple[int, int, str]]:
+    """Spans for drawing; an op of unknown outcome is drawn to the last known end."""
+    known = history.end[history.end < FOREVER]
+    last = int(known.max()) if len(known) else history.begin_ns
+    found = []
+    for i in ops:
+        start, end = int(history.start[i]), int(history.end[i])
+        label = f"{_what(history, int(i))} ({int(history.process[i])})"
+        found.append((start, end if end < FOREVER else max(last, start), label))
+    return found
+
+
+def unique_ops(*ops: int | None) -> list[int]:
+    """The ops given, once each, in order, without None and negatives."""
+    return list(dict.fromkeys(int(i) for i in ops if i is not None and i >= 0))
+
+
+def judgement(
+    checker: Checker,
+    verdict: Verdict,
+    summary: str,
+    *,
+    history: History,
+    ops: Sequence[int] = (),
+    lines: Sequence[str] = (),
+    observed: Mapping[str, float] | None = None,
+    data: Mapping[str, Any] | None = None,
+    spans: list[tuple[int, int, str]] | None = None,
+) -> Judgement:
+    """A judgement whose witness is `ops` in words followed by `lines`; data["witness_ops"] holds their positions."""
+    details = dict(data or {})
+    if ops:
+        details["witness_ops"] = [int(i) for i in ops]
+    if not history.complete:
+        torn = [g.name for g in history.generators if not g.complete]
+        details["torn"] = torn
+        summary += f" (recorder {', '.join(torn) or '?'} died: the events of its last moments are missing)"
+    return Judgement(
+        rule=checker.rule,
+        verdict=verdict,
+        claim=checker.claim,
+        summary=summary,
+        witness=[describe(history, i) for i in ops] + list(lines),
+        observed={"ops": len(history), **(observed or {})},
+        data=details,
+        spans=spans if spans is not None else spans_of(history, ops),
+    )
+
+
+def listed(values: Sequence[int]) -> str:
+    """The first few values, and how many more there are."""
+    head = ", ".join(shown(int(v)) for v in values[:LISTED_MAX])
+    rest = len(values) - LISTED_MAX
+    return head + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,211 @@
+"""No acknowledged add is lost, nothing appears that nobody added: the promise of durable storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from steadyset.checkers.base import DATA_MAX, judgement, listed
+from steadyset.history import FAIL, OK, History
+from steadyset.history.columns import Ints, Mask
+from steadyset.verdict import Judgement, Verdict
+
+
+@dataclass
+class _Found:
+    """What one key, and then all keys together, show."""
+
+    lost: list[tuple[str, int, int, int]] = field(default_factory=list)  # key, value, add, read without it
+    phantom: list[tuple[str, int, int, int, str]] = field(default_factory=list)  # key, value, read, add or -1, why
+    duplicate: list[tuple[str, int, int]] = field(default_factory=list)  # key, value, read
+    without_final: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    judged: int = 0
+    unknown: int = 0
+    took_effect: int = 0
+    no_effect: int = 0
+    late: int = 0  # acknowledged after the final read began: not judged
+    final_reads: int = 0
+    reads: int = 0
+    values_read: int = 0
+
+
+@dataclass(frozen=True)
+class SetDurability:
+    """Every acknowledged `add` is in the final `read-all` of its key, and every value read was added.
+
+    `acknowledged_min`: fewer acknowledged adds prove nothing (INVALID). Final reads carry session "final"; with
+    `any_read_is_final` the last successful read of each key serves, for histories from elsewhere.
+    """
+
+    acknowledged_min: int = 1
+    any_read_is_final: bool = False
+    rule: ClassVar[str] = "set-durability"
+    claim: ClassVar[str] = "An acknowledged write survives: it is in the final read, and nothing is that nobody wrote."
+
+    def check(self, history: History) -> Judgement:
+        """Judge the adds and whole reads of every key."""
+        found = _Found()
+        adds = np.flatnonzero(history.is_f("add"))
+        reads = np.flatnonzero(history.is_f("read-all") & (history.outcome == OK))
+        keys = np.unique(np.concatenate([history.key[adds], history.key[reads]]))
+        adds_of, reads_of = _by_key(history, adds, keys), _by_key(history, reads, keys)
+        for key, of_add, of_read in zip(keys.tolist(), adds_of, reads_of, strict=True):
+            self._check_key(history, history.names["key"][key], of_add, of_read, found)
+        return self._judge(history, found)
+
+    def _check_key(self, history: History, key: str, adds: Ints, reads: Ints, found: _Found) -> None:
+        value, start, end, outcome = (c[adds] for c in (history.value, history.start, history.end, history.outcome))
+        values, of = np.unique(value, return_inverse=True)
+        acked = _any(of, outcome == OK, len(values))
+        maybe = _any(of, outcome != FAIL, len(values))
+        first_sent = np.full(len(values), np.iinfo(np.int64).max)
+        np.minimum.at(first_sent, of[outcome != FAIL], start[outcome != FAIL])
+        attempts = np.bincount(of[outcome != FAIL], minlength=len(values))
+        acked_at = np.full(len(values), np.iinfo(np.int64).max)
+        np.minimum.at(acked_at, of[outcome == OK], end[outcome == OK])
+        an_add = np.zeros(len(values), dtype=np.int64)
+        an_add[of] = adds
+        an_add[of[outcome != FAIL]] = adds[outcome != FAIL]
+        an_add[of[outcome == OK]] = adds[outcome == OK]
+
+        finals = reads if self.any_read_is_final else reads[history.session[reads] == history.code("session", "final")]
+        found.acknowledged += int(acked.sum())
+        unknown = maybe & ~acked
+        found.unknown += int(unknown.sum())
+        found.reads += len(reads)
+        found.final_reads += len(finals)
+        seen = np.full(len(values), np.iinfo(np.int64).max)  # earliest end of a read that has the value
+        seen_in = np.full(len(values), -1, dtype=np.int64)
+        for read in reads.tolist():
+            got, times = np.unique(history.values(read), return_counts=True)
+            found.values_read += int(times.sum())
+            at = np.searchsorted(values, got)
+            known = np.zeros(len(got), dtype=np.bool_)
+            if len(values):
+                known = values[np.minimum(at, len(values) - 1)] == got
+            for phantom in got[~known].tolist():
+                found.phantom.append((key, phantom, read, -1, "was never added"))
+            at = at[known]
+            for i in at[~maybe[at]].tolist():
+                found.phantom.append((key, int(values[i]), read, int(an_add[i]), "was refused"))
+            for i in at[maybe[at] & (first_sent[at] > history.end[read])].tolist():
+                found.phantom.append((key, int(values[i]), read, int(an_add[i]), "was sent only after it was read"))
+            for i, count in zip(at.tolist(), times[known].tolist(), strict=True):
+                if count > max(1, attempts[i]):
+                    found.duplicate.append((key, int(values[i]), read))
+            earlier = at[history.end[read] < seen[at]]
+            seen[earlier], seen_in[earlier] = history.end[read], read
+        if not len(finals):
+            if len(adds):
+                found.without_final.append(key)
+            return
+        final = int(finals[np.argmax(history.start[finals])])
+        present = np.isin(values, history.values(final))
+        began = history.start[final]
+        found.late += int((acked & (acked_at >= began)).sum())
+        owed = maybe & ((acked & (acked_at < began)) | (seen < began))
+        found.judged += int(owed.sum())
+        for i in np.flatnonzero(owed & ~present).tolist():
+            found.lost.append((key, int(values[i]), int(an_add[i]) if acked[i] else int(seen_in[i]), final))
+        found.took_effect += int((unknown & present).sum())
+        found.no_effect += int((unknown & ~present & ~owed).sum())
+
+    def _judge(self, history: History, found: _Found) -> Judgement:
+        observed = {
+            "acknowledged": found.acknowledged,
+            "judged": found.judged,
+            "reads": found.reads,
+            "final_reads": found.final_reads,
+            "values_read": found.values_read,
+            "unknown": found.unknown,
+        }
+        resolved = found.took_effect + found.no_effect
+        data = {
+            "lost": [[key, value] for key, value, *_ in found.lost[:DATA_MAX]],
+            "phantom": [[key, value] for key, value, *_ in found.phantom[:DATA_MAX]],
+            "duplicate": [[key, value] for key, value, _ in found.duplicate[:DATA_MAX]],
+            "unknown_took_effect": found.took_effect,
+            "unknown_no_effect": found.no_effect,
+            "unknown_resolved_share": resolved / found.unknown if found.unknown else 1.0,
+            "unknown_resolved_by": "final read",
+            "acknowledged_after_final_read": found.late,
+        }
+        torn_phantoms = not history.complete and all(entry[3] < 0 for entry in found.phantom)
+        phantom = [] if torn_phantoms else found.phantom
+        if found.lost or phantom or found.duplicate:
+            return self._fail(history, found, phantom, observed, data)
+        invalid = ""
+        if found.phantom:
+            invalid = (
+                f"{len(found.phantom)} values were read whose add is not in the history, "
+                "whose recorder died: they may be phantoms or merely unrecorded"
+            )
+        elif found.without_final:
+            invalid = f"no final read of {len(found.without_final)} keys ({', '.join(found.without_final[:5])})"
+        elif found.judged < max(1, self.acknowledged_min):
+            invalid = f"only {found.judged} acknowledged adds could be judged, {max(1, self.acknowledged_min)} needed"
+        if invalid:
+            return judgement(self, Verdict.INVALID, invalid, history=history, observed=observed, data=data)
+        summary = (
+            f"all {found.judged} acknowledged adds are in the final reads; of {found.unknown} unknown ones "
+            f"{found.took_effect} took effect, {found.no_effect} did not"
+        )
+        return judgement(self, Verdict.PASS, summary, history=history, observed=observed, data=data)
+
+    def _fail(
+        self,
+        history: History,
+        found: _Found,
+        phantom: list[tuple[str, int, int, int, str]],
+        observed: Mapping[str, float],
+        data: Mapping[str, object],
+    ) -> Judgement:
+        parts, lines, ops = [], [], []
+        if found.lost:
+            key, value, add, final = found.lost[0]
+            parts.append(f"{len(found.lost)} of {found.judged} acknowledged adds are lost")
+            ops += [add, final]
+            lines.append(f"{value} on {key or 'the set'} is not in that final read")
+            lines.append(f"lost: {listed([v for _, v, *_ in found.lost])}")
+        if phantom:
+            key, value, read, add, why = phantom[0]
+            parts.append(f"{len(phantom)} phantom values were read")
+            ops += [read] if add < 0 else [add, read]
+            lines.append(f"{value} on {key or 'the set'} was read, but {why}")
+            lines.append(f"phantom: {listed([v for _, v, *_ in phantom])}")
+        if found.duplicate:
+            key, value, read = found.duplicate[0]
+            parts.append(f"{len(found.duplicate)} values were read twice")
+            ops.append(read)
+            lines.append(f"{value} on {key or 'the set'} occurs more often in that read than it was added")
+            lines.append(f"duplicate: {listed([v for _, v, _ in found.duplicate])}")
+        servers = sorted({history.name("server", add) for _, _, add, _ in found.lost} - {""})
+        if servers:
+            lines.append(f"the lost adds were acknowledged by {', '.join(servers)}")
+        return judgement(
+            self,
+            Verdict.FAIL,
+            "; ".join(parts),
+            history=history,
+            ops=list(dict.fromkeys(ops)),
+            lines=lines,
+            observed=observed,
+            data=data,
+        )
+
+
+def _any(of: Ints, mask: Mask, count: int) -> Mask:
+    found = np.zeros(count, dtype=np.bool_)
+    found[of[mask]] = True
+    return found
+
+
+def _by_key(history: History, ops: Ints, keys: Ints) -> list[Ints]:
+    """The ops of each of `keys`, in their order."""
+    order = ops[np.argsort(history.key[ops], kind="stable")]
+    bounds = np.searchsorted(history.key[order], keys)
+    return np.split(order, bounds[1:])

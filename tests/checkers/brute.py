@@ -1,0 +1,123 @@
+"""Brute force: search every order of a small history. Slow, obvious, and independent of the checkers' algorithms."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable
+from functools import cache
+
+from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, Op
+
+Apply = Callable[[Hashable, Op], list[Hashable]]
+
+
+def linearizable(ops: list[Op], apply: Apply, initial: Hashable) -> bool:
+    """Whether some order respects time (end < start is before) and the model.
+
+    `apply(state, op)` lists the states after op, [] when op is impossible. Every op of known
+    outcome must be placed, those of unknown outcome may be left out.
+    """
+    count = len(ops)
+    before = [
+        sum(1 << j for j in range(count) if ops[j].outcome != INFO and ops[j].end < ops[i].start) for i in range(count)
+    ]
+    must = sum(1 << i for i in range(count) if ops[i].outcome != INFO)
+
+    @cache
+    def go(done: int, state: Hashable) -> bool:
+        if done & must == must:
+            return True
+        for i in range(count):
+            if done >> i & 1 or before[i] & ~done:
+                continue
+            if any(go(done | 1 << i, after) for after in apply(state, ops[i])):
+                return True
+        return False
+
+    return go(0, initial)
+
+
+def register(state: Hashable, op: Op) -> list[Hashable]:
+    """Read, write and compare-and-set; a failed write or read says nothing and is left out by the caller."""
+    if op.f == "write":
+        return [op.value]
+    if op.f == "read":
+        return [state] if state == op.value else []
+    if op.outcome == FAIL:
+        if op.result != NIL:
+            return [state] if state == op.result else []
+        return [state] if state != op.value else []
+    return [op.value2] if state == op.value else []
+
+
+def register_verdict(ops: list[Op]) -> bool:
+    """Linearizable per key."""
+    keys = {op.key for op in ops}
+    constraining = [
+        op for op in ops if not (op.f == "read" and op.outcome != OK) and not (op.f == "write" and op.outcome == FAIL)
+    ]
+    return all(linearizable([op for op in constraining if op.key == key], register, NIL) for key in keys)
+
+
+def random_interval(rng: random.Random, span: int) -> tuple[int, int]:
+    """A random interval on a short time axis, so that ties are frequent."""
+    start = rng.randrange(span)
+    return start, rng.randint(start, min(span, start + rng.choice((1, 2, 4, span))))
+
+
+def random_register(rng: random.Random, *, unique: bool = True, silent_refusals: bool = False) -> list[Op]:
+    """A small register history: drawn from a real execution, then now and then disturbed."""
+    span = rng.choice((6, 10, 20))
+    count = rng.randint(3, 8)
+    keys = ["a"] if rng.random() < 0.8 else ["a", "b"]
+    points = sorted((rng.uniform(0, span), rng.choice(keys)) for _ in range(count))
+    state: dict[str, int] = {}
+    ops: list[Op] = []
+    fresh = 0
+    for process, (point, key) in enumerate(points):
+        start = max(0, int(point) - rng.choice((0, 0, 0, 1, 3)))
+        end = int(point) + 1 + rng.choice((0, 0, 0, 1, 3)) if rng.random() < 0.8 else max(start, int(point))
+        f = rng.choice(("read", "read", "write", "cas"))
+        outcome = rng.choice((OK, OK, OK, OK, INFO, FAIL))
+        now = state.get(key, NIL)
+        value, value2, result = NIL, NIL, NIL
+        if f == "write":
+            fresh += 1
+            value = fresh if unique else rng.randint(1, 3)
+            if outcome == OK or (outcome == INFO and rng.random() < 0.5):
+                state[key] = value
+        elif f == "read":
+            outcome = OK if outcome != INFO else INFO
+            value = now if outcome == OK else NIL
+        else:
+            fresh += 1
+            value2 = fresh if unique else rng.randint(1, 3)
+            expected = now if rng.random() < 0.7 else (rng.randint(1, max(1, fresh)) if rng.random() < 0.9 else NIL)
+            value = expected
+            if outcome == FAIL or (outcome == OK and expected != now):
+                outcome = FAIL
+                result = now if not silent_refusals or rng.random() < 0.3 else NIL
+                if result == NIL and not silent_refusals:
+                    outcome, f, value, value2 = OK, "read", now, NIL
+            elif expected == now and (outcome == OK or rng.random() < 0.5):
+                state[key] = value2
+        ops.append(
+            Op(f, start, FOREVER if outcome == INFO else end, outcome, value, value2, result, key=key, process=process)
+        )
+    if rng.random() < 0.9:
+        ops = _disturb(rng, ops, span, fresh if unique else 3)
+    rng.shuffle(ops)
+    return ops
+
+
+def _disturb(rng: random.Random, ops: list[Op], span: int, fresh: int) -> list[Op]:
+    for _ in range(rng.choice((1, 2, 4))):
+        i = rng.randrange(len(ops))
+        op = ops[i]
+        what = rng.randrange(3)
+        if what == 0 and op.outcome != INFO:
+            start, end = random_interval(rng, span)
+            ops[i] = op._replace(start=start, end=end)
+        elif (what == 1 and op.f == "read" and op.outcome == OK) or (what == 2 and op.f == "cas"):
+            ops[i] = op._replace(value=rng.choice([NIL, *range(1, fresh + 1)]))
+    return ops
