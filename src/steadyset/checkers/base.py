@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Final, Protocol
 
+import numpy as np
+
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, History
+from steadyset.history.columns import Ints
 from steadyset.verdict import Judgement, Verdict
 
 NS_PER_S: Final = 1e9
@@ -149,3 +153,14 @@ def listed(values: Sequence[int]) -> str:
     head = ", ".join(shown(int(v)) for v in values[:LISTED_MAX])
     rest = len(values) - LISTED_MAX
     return head + (f" and {rest} more" if rest > 0 else "")
+
+
+def by_key(history: History, ops: Ints) -> Iterator[tuple[int, Ints]]:
+    """The code of each key that occurs in `ops`, with its ops in their order."""
+    if not len(ops):
+        return
+    order = ops[np.argsort(history.key[ops], kind="stable")]
+    key = history.key[order]
+    bounds = [0, *(np.flatnonzero(key[1:] != key[:-1]) + 1).tolist(), len(order)]
+    for begin, end in pairwise(bounds):
+        yield int(key[begin]), order[begin:end]

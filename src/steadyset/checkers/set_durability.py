@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from steadyset.checkers.base import DATA_MAX, judgement, listed
+from steadyset.checkers.base import DATA_MAX, by_key, judgement, listed
 from steadyset.history import FAIL, OK, History
 from steadyset.history.columns import Ints, Mask
 from steadyset.verdict import Judgement, Verdict
@@ -51,9 +51,9 @@ class SetDurability:
         found = _Found()
         adds = np.flatnonzero(history.is_f("add"))
         reads = np.flatnonzero(history.is_f("read-all") & (history.outcome == OK))
-        keys = np.unique(np.concatenate([history.key[adds], history.key[reads]]))
-        adds_of, reads_of = _by_key(history, adds, keys), _by_key(history, reads, keys)
-        for key, of_add, of_read in zip(keys.tolist(), adds_of, reads_of, strict=True):
+        is_add = history.is_f("add")
+        for key, ops in by_key(history, np.concatenate([adds, reads])):
+            of_add, of_read = ops[is_add[ops]], ops[~is_add[ops]]
             self._check_key(history, history.names["key"][key], of_add, of_read, found)
         return self._judge(history, found)
 
@@ -100,7 +100,7 @@ class SetDurability:
             earlier = at[history.end[read] < seen[at]]
             seen[earlier], seen_in[earlier] = history.end[read], read
         if not len(finals):
-            if len(adds):
+            if acked.any():
                 found.without_final.append(key)
             return
         final = int(finals[np.argmax(history.start[finals])])
@@ -202,10 +202,3 @@ def _any(of: Ints, mask: Mask, count: int) -> Mask:
     found = np.zeros(count, dtype=np.bool_)
     found[of[mask]] = True
     return found
-
-
-def _by_key(history: History, ops: Ints, keys: Ints) -> list[Ints]:
-    """The ops of each of `keys`, in their order."""
-    order = ops[np.argsort(history.key[ops], kind="stable")]
-    bounds = np.searchsorted(history.key[order], keys)
-    return np.split(order, bounds[1:])

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from steadyset.checkers.base import NS_PER_S, describe, judgement, seconds
+from steadyset.checkers.base import NS_PER_S, by_key, describe, judgement, seconds
 from steadyset.errors import UsageError
 from steadyset.history import OK, History
 from steadyset.history.columns import Ints
@@ -37,16 +37,15 @@ class SplitBrain:
         writes = np.flatnonzero(history.is_f(*WRITES) & (history.outcome == OK))
         ops = writes[history.epoch[writes] >= 0]
         observed: dict[str, float] = {"acknowledged": len(writes), "with_epoch": len(ops)}
-        groups = history.key[ops] if self.by else np.zeros(len(ops), dtype=np.int32)
+        groups = by_key(history, ops) if self.by else [(-1, ops)]
         transitions, spans = 0, []
         violating: list[Ints] = []
         worst: tuple[int, int, int] | None = None  # overlap ns, newest-epoch first op, last older op
         harmed: list[str] = []
-        for group in np.unique(groups).tolist():
-            members = ops[groups == group]
+        for group, members in groups:
             name = history.names["key"][group] if self.by else ""
             epochs = np.unique(history.epoch[members])
-            transitions += len(epochs) - 1
+            transitions += max(0, len(epochs) - 1)
             spans += _spans(history, members, epochs, name)
             found = _overlap(history, members)
             if found is None:
