@@ -140,7 +140,7 @@ class Act:
     def healing(self, undo: Callable[[ClusterInfo, Kube, Record], list[str]]) -> list[str]:
         """Undo the fault by its record and forget the record; the second call does nothing."""
         self._stop.set()
-        if not self.outcome.heal_ns:
+        if self.outcome.inject_ns and not self.outcome.heal_ns:
             self.outcome.heal_ns = time.monotonic_ns()
         if self._renewer is not None:
             self._renewer.join(JOIN_DEADLINE_S)

@@ -8,6 +8,7 @@ way, the kernel closes it and the child heals.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -205,9 +206,7 @@ class _Child:
 def _last_words(run: dict[str, Any]) -> str:
     """The message of a failed activity's exception, without the names of exception classes."""
     text = str(run.get("exception", [""])[-1]).strip()
-    for prefix in ("chaoslib.exceptions.ActivityFailed: ", "steadyset.errors."):
-        text = text.removeprefix(prefix)
-    return text
+    return re.sub(r"^(([a-z_]+\.)+[A-Za-z]+: )+", "", text)
 
 
 def _free_stem(folder: Path, stem: str) -> str:

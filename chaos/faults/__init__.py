@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from steadyset.chaos.fault import Fault
-from steadyset.chaos.faults import pod_kill
+from steadyset.chaos.faults import network_partition, pod_kill
 from steadyset.errors import UsageError
 
-FAULTS: tuple[Fault, ...] = (pod_kill.FAULT,)
+FAULTS: tuple[Fault, ...] = (
+    network_partition.FAULT,
+    pod_kill.FAULT,
+)
 
 
 def fault_named(name: str) -> Fault:

@@ -1,0 +1,162 @@
+"""Whether packets get from one network namespace to another: over an open connection, a new one, and one by one.
+
+A path that is cut swallows packets: a connection attempt times out. A refused connection shows that the path is open.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from steadyset.chaos.inside import in_netns
+
+PROBE_TIMEOUT_S = (
+    0.6  # a packet not seen within this is lost: paths here take under 10 ms, a SYN is sent again after 1 s
+)
+PLAIN_REQUEST = b"GET / HTTP/1.0\r\n\r\n"  # a TLS server answers it too: with an error
+
+
+class Place(msgspec.Struct, kw_only=True, frozen=True):
+    """One end of a path: its network namespace (a file descriptor; -1 for a place outside) and its address."""
+
+    name: str
+    address: str
+    netns: int = -1
+    port: int = 0  # for a place outside: where something listens
+
+
+class Seen(msgspec.Struct, kw_only=True, frozen=True):
+    """One probe's answer: `passes` is whether packets get through."""
+
+    what: str
+    passes: bool
+
+
+class Line:
+    """Sockets between two places, opened before the fault, to be asked again while it lasts."""
+
+    def __init__(self, one: Place, other: Place) -> None:
+        self.one, self.other = one, other
+        listener = in_netns(other.netns, lambda: _listen(other.address))
+        try:
+            self._client = in_netns(one.netns, lambda: _connect(other.address, listener.getsockname()[1]))
+            listener.settimeout(PROBE_TIMEOUT_S)
+            self._server, _ = listener.accept()
+        finally:
+            listener.close()
+        self._server.settimeout(PROBE_TIMEOUT_S)
+        self._udp = {place.name: in_netns(place.netns, lambda p=place: _datagram(p.address)) for place in (one, other)}  # type: ignore[misc]
+
+    def open_connection(self) -> Seen:
+        """Whether the connection opened before still passes a byte."""
+        what = f"open connection {self.one.name} -> {self.other.name}"
+        token = str(time.monotonic_ns()).encode() + b"\n"
+        try:
+            self._client.sendall(token)
+            end = time.monotonic() + PROBE_TIMEOUT_S
+            got = b""
+            while token not in got and time.monotonic() < end:
+                got += self._server.recv(1024)
+        except (TimeoutError, OSError):
+            return Seen(what=what, passes=False)
+        return Seen(what=what, passes=token in got)
+
+    def new_connection(self, back: bool = False) -> Seen:
+        """Whether a connection can be opened now; `back` from the other end."""
+        one, other = (self.other, self.one) if back else (self.one, self.other)
+        listener = in_netns(other.netns, lambda: _listen(other.address))
+        try:
+            return reaches(one, Place(name=other.name, address=other.address, port=listener.getsockname()[1]))
+        finally:
+            listener.close()
+
+    def packet(self, back: bool = False) -> Seen:
+        """Whether a single datagram arrives; `back` from the other end. Shows one-way cuts."""
+        one, other = (self.other, self.one) if back else (self.one, self.other)
+        sender, receiver = self._udp[one.name], self._udp[other.name]
+        token = str(time.monotonic_ns()).encode()
+        end, passes = time.monotonic() + PROBE_TIMEOUT_S, False
+        try:
+            sender.sendto(token, receiver.getsockname())
+        except OSError:
+            return Seen(what=f"packet {one.name} -> {other.name}", passes=False)  # a drop on output is EPERM here
+        while not passes and (left := end - time.monotonic()) > 0:
+            if select.select([receiver], [], [], left)[0]:
+                passes = receiver.recv(1024) == token
+        return Seen(what=f"packet {one.name} -> {other.name}", passes=passes)
+
+    def close(self) -> None:
+        """Close its sockets."""
+        for sock in (self._client, self._server, *self._udp.values()):
+            sock.close()
+
+
+class OutsideLine:
+    """A connection to a place outside (an API server, a DNS server), opened before the fault."""
+
+    def __init__(self, one: Place, other: Place) -> None:
+        self.one, self.other = one, other
+        self._client = in_netns(one.netns, lambda: _connect(other.address, other.port))
+
+    def open_connection(self) -> Seen:
+        """Whether the connection opened before still gets an answer. It can be asked once."""
+        self._client.settimeout(PROBE_TIMEOUT_S)
+        try:
+            self._client.sendall(PLAIN_REQUEST)
+            self._client.recv(1024)
+            passes = True
+        except TimeoutError:
+            passes = False
+        except ConnectionError:
+            passes = True  # reset by the other end: it is reached
+        except OSError:
+            passes = False
+        return Seen(what=f"open connection {self.one.name} -> {self.other.name}", passes=passes)
+
+    def new_connection(self) -> Seen:
+        """Whether a connection can be opened now."""
+        return reaches(self.one, self.other)
+
+    def close(self) -> None:
+        """Close its socket."""
+        self._client.close()
+
+
+def reaches(one: Place, other: Place) -> Seen:
+    """Whether a TCP connection from one place to the other is answered, be it by a refusal."""
+    what = f"new connection {one.name} -> {other.name}"
+    try:
+        in_netns(one.netns, lambda: _connect(other.address, other.port)).close()
+    except ConnectionRefusedError:
+        return Seen(what=what, passes=True)
+    except OSError:
+        return Seen(what=what, passes=False)
+    return Seen(what=what, passes=True)
+
+
+def ask_all(probes: list[Callable[[], Seen]]) -> list[Seen]:
+    """Run probes at the same time."""
+    with ThreadPoolExecutor(max_workers=max(1, len(probes))) as pool:
+        return list(pool.map(lambda probe: probe(), probes))
+
+
+def _listen(address: str) -> socket.socket:
+    listener = socket.socket()
+    listener.bind((address, 0))
+    listener.listen(4)
+    return listener
+
+
+def _connect(address: str, port: int) -> socket.socket:
+    return socket.create_connection((address, port), PROBE_TIMEOUT_S)
+
+
+def _datagram(address: str) -> socket.socket:
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.bind((address, 0))
+    return sock

@@ -1,0 +1,81 @@
+"""A cut that the kernel ends by itself: nftables sets whose elements time out, in one network namespace.
+
+Elements are added with a timeout and renewed by `add; delete; add` in one transaction: adding one again does not renew
+it, deleting one that has expired fails, and in between no packet may pass.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+
+from steadyset.errors import InstrumentError
+
+PREFIX = "steadyset_"
+PRIORITY = -300  # before connection tracking, so that established connections are cut too
+NFT_TIMEOUT_S = 10.0  # nft_run: one nft call
+IN, OUT = "cut_in", "cut_out"
+
+
+def table_name(record_id: str) -> str:
+    """The table of the fault with that record; the ID's last part is random."""
+    return PREFIX + record_id.rpartition("-")[2]
+
+
+def cut_script(table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float) -> str:
+    """The nft script that makes the table and cuts packets from `sources` and to `destinations` (IPv4 addresses)."""
+    lines = [f"add table inet {table}"]
+    for name in (IN, OUT):
+        lines.append(f"add set inet {table} {name} {{ type ipv4_addr; flags timeout; }}")
+    for chain, hook, match in (
+        ("arriving", "prerouting", f"ip saddr @{IN}"),
+        ("leaving", "output", f"ip daddr @{OUT}"),
+    ):
+        lines.append(
+            f"add chain inet {table} {chain} {{ type filter hook {hook} priority {PRIORITY}; policy accept; }}"
+        )
+        lines.append(f"add rule inet {table} {chain} {match} counter drop")
+    return "\n".join(lines) + "\n" + renew_script(table, sources, destinations, ttl_s)
+
+
+def renew_script(table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float) -> str:
+    """The nft script that (re)starts the timeout of every element; it fails when the table is gone."""
+    timeout = f"timeout {round(ttl_s * 1000)}ms"
+    lines = []
+    for name, addresses in ((IN, sources), (OUT, destinations)):
+        for address in sorted(addresses):
+            lines.append(f"add element inet {table} {name} {{ {address} {timeout} }}")
+            lines.append(f"delete element inet {table} {name} {{ {address} }}")
+            lines.append(f"add element inet {table} {name} {{ {address} {timeout} }}")
+    return "\n".join(lines) + "\n"
+
+
+def delete_script(table: str) -> str:
+    """The nft script that removes the table, whether it is there or not."""
+    return f"add table inet {table}\ndelete table inet {table}\n"
+
+
+def run_nft(netns: int, script: str) -> str:
+    """Run an nft script inside the network namespace (a file descriptor); its output. InstrumentError when it fails."""
+    argv = ["nsenter", f"--net=/proc/self/fd/{netns}", "--", "nft", "-f", "-"]
+    done = subprocess.run(
+        argv, input=script, capture_output=True, text=True, timeout=NFT_TIMEOUT_S, pass_fds=(netns,), check=False
+    )
+    if done.returncode != 0:
+        first = done.stderr.strip().splitlines()[:1]
+        raise InstrumentError(
+            f"nft failed: {first[0] if first else 'no message'}", do="apt-get install nftables; run as root"
+        )
+    return done.stdout
+
+
+def our_tables(netns: int) -> list[str]:
+    """Names of the tables of ours in that network namespace."""
+    words = [line.split() for line in run_nft(netns, "list tables inet\n").splitlines()]
+    return [w[2] for w in words if len(w) == 3 and w[2].startswith(PREFIX)]
+
+
+def has_elements(netns: int, table: str) -> bool:
+    """Whether the table cuts anything at this moment."""
+    listed = run_nft(netns, f"list table inet {table}\n")
+    return "elements = {" in listed
