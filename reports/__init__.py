@@ -1,0 +1,1 @@
+"""Reports: one document from a run's evidence, and the renderers that draw nothing but that document."""

@@ -1,0 +1,319 @@
+"""The one document of a run: everything the renderers draw, taken from the run's folder and from nothing else.
+
+Times in it are seconds: within a scenario since the scenario's start. Unknown figures are null with a reason beside
+them. Building it never fails over damaged evidence: what could not be read is listed in the scenario's `problems`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from steadyset import __version__
+from steadyset.errors import SteadysetError, UsageError
+from steadyset.history import History, load_history
+from steadyset.judge import Expectation, certified
+from steadyset.reports import lanes, metrics, series
+from steadyset.rundir import FaultSpan, RunDir, Scenario
+from steadyset.trace import Trace, load_trace
+from steadyset.verdict import Judgement, Verdict, worst
+
+FORMAT = 1  # raised when a renderer would misread an older document
+NAME = "document.json"
+CONTROL_MET = "negative control: failed as it must"
+CONTROL_UNMET = "negative control: did not fail as it must"
+INTERRUPTED = "interrupted"
+
+
+class Evidence:
+    """What can still be read of one scenario: its histories, its trace, and what is wrong with them."""
+
+    def __init__(self, run: RunDir, scenario: Scenario) -> None:
+        self.problems: list[str] = []
+        self.histories: list[History] = []
+        self.trace: Trace | None = None
+        for folder in scenario.histories:
+            try:
+                history = load_history(run.path / folder)
+            except SteadysetError as error:
+                self.problems.append(str(error))
+                continue
+            self.histories.append(history)
+            if not history.complete:
+                self.problems.append(f"{folder}: a load process died before it closed its history; read up to there")
+        if scenario.trace:
+            try:
+                self.trace = load_trace(run.path / scenario.trace)
+            except SteadysetError as error:
+                self.problems.append(str(error))
+            else:
+                self.problems.extend(f"{scenario.trace}: {problem}" for problem in self.trace.problems)
+
+
+def final_verdict(scenario: Scenario) -> tuple[Verdict, str]:
+    """The verdict that counts for a run, and why where the judgements alone do not say it.
+
+    A negative control counts as PASS when it ended as expected and as FAIL when not. A scenario that never finished
+    certifies nothing, and a test that failed for a reason of its own is no PASS.
+    """
+    if scenario.outcome == "":
+        own = worst([Verdict.INVALID, scenario.verdict()])
+        return own, "the run was interrupted before this scenario ended"
+    verdict = certified(scenario)
+    if scenario.outcome == "failed" and verdict is Verdict.PASS and not scenario.expected:
+        verdict = Verdict.FAIL
+    return verdict, _why(scenario, verdict)
+
+
+def _why(scenario: Scenario, verdict: Verdict) -> str:
+    """What the judgements alone do not say about a finished scenario's verdict; "" when they say it all."""
+    if scenario.outcome == "error":
+        return scenario.reason or "the test broke before it ended"
+    if scenario.expected:
+        if verdict is Verdict.PASS:
+            return CONTROL_MET
+        return f"{CONTROL_UNMET}: {Expectation.parse(scenario.expected).unmet(scenario)}"
+    bites = "; ".join(f"{fault.fault}: {fault.error}" for fault in scenario.faults if fault.error)
+    if scenario.outcome == "failed" and scenario.verdict() is Verdict.PASS:
+        return scenario.reason or "the test itself failed"
+    return bites or ("" if scenario.judgements else "nothing was judged")
+
+
+def build_document(run: RunDir, changes: dict[str, list[dict[str, Any]]] | None = None) -> dict[str, Any]:
+    """The document of `run`, from its saved scenarios as they are judged now.
+
+    `changes` are verdicts that differ from the ones saved before (see `recheck`), by scenario.
+    """
+    params = run.params()
+    scenarios = run.scenarios()
+    tested = [scenario_document(run, s) for s in scenarios if s.outcome != "skipped"]
+    skipped = [
+        {"slug": s.slug, "title": s.title, "test_id": s.test_id, "reason": s.reason or "no reason given"}
+        for s in scenarios
+        if s.outcome == "skipped"
+    ]
+    parts = [
+        {"slug": s.slug, "title": f"{s.title}: {part['what']}", "test_id": s.test_id, "reason": part["reason"]}
+        for s in scenarios
+        for part in s.metrics.get("not_tested", [])
+    ]
+    not_tested = [*skipped, *parts]
+    verdict = worst(Verdict(s["verdict"]) for s in tested)
+    counts = Counter(s["verdict"] for s in tested)
+    return {
+        "format": FORMAT,
+        "tool": {"name": "steadyset", "version": __version__, "python": platform.python_version()},
+        "built": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": params,
+        "verdict": verdict,
+        "exit_code": verdict.exit_code,
+        "counts": {
+            **{v.value: counts.get(v, 0) for v in Verdict},
+            "scenarios": len(tested),
+            "controls": sum(bool(s["expected"]) for s in tested),
+            "not_tested": len(not_tested),
+        },
+        "seconds": _run_seconds(scenarios),
+        "scenarios": tested,
+        "not_tested": not_tested,
+        "changes": changes or {},
+    }
+
+
+def write_document(run: RunDir, document: dict[str, Any]) -> None:
+    """Save the document as document.json in the run."""
+    run.write_json(NAME, document)
+
+
+def load_document(run: RunDir) -> dict[str, Any]:
+    """The saved document; UsageError when there is none, it is damaged, or another version wrote it."""
+    path = run.path / NAME
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        raise UsageError(f"no document at {path}", do=f"steadyset recheck {run.path}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path} is damaged: {error}", do=f"steadyset recheck {run.path}") from None
+    if document.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} has another format",
+            expected=f"format {FORMAT}",
+            seen=str(document.get("format")),
+            do=f"steadyset recheck {run.path}",
+        )
+    return document
+
+
+def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
+    """One scenario: verdict and judgements with their evidence, fault spans, metrics, and everything to draw."""
+    evidence = Evidence(run, scenario)
+    ops = series.ops_of(evidence.histories)
+    begin, until = _extent(scenario, evidence.trace, ops)
+    verdict, why = final_verdict(scenario)
+    clock = _Clock(begin)
+    return {
+        "slug": scenario.slug,
+        "title": scenario.title,
+        "test_id": scenario.test_id,
+        "goal": scenario.goal,
+        "suite": scenario.suite,
+        "stack": scenario.stack,
+        "variant": scenario.variant,
+        "namespace": scenario.namespace,
+        "statefulsets": scenario.statefulsets,
+        "wall_start": scenario.wall_start,
+        "outcome": scenario.outcome or INTERRUPTED,
+        "reason": scenario.reason,
+        "expected": scenario.expected,
+        "verdict": verdict,
+        "own_verdict": scenario.verdict(),
+        "why": why,
+        "t0_ns": begin,
+        "seconds": clock(until),
+        "faults": [_fault(f, clock) for f in sorted(scenario.faults, key=lambda f: f.inject_ns)],
+        "judgements": [_judgement(j, clock) for j in scenario.judgements],
+        "metrics": {
+            "faults": [
+                _fault_metrics(metrics.fault_metrics(window, evidence.trace, ops, scenario.namespace), window, clock)
+                for window in metrics.windows(scenario.faults, begin, until)
+            ],
+            "load": metrics.latencies(ops, begin, until + 1) if len(ops) else None,
+            **{name: value for name, value in scenario.metrics.items() if name not in ("not_tested", "traceback")},
+        },
+        "traceback": scenario.metrics.get("traceback", []),
+        "not_tested": scenario.metrics.get("not_tested", []),
+        "load_from": clock(first) if (first := ops.first_ns()) is not None else None,
+        "series": series.load_series(ops, begin, until) if len(ops) else None,
+        "acks": [
+            {
+                "server": span.server,
+                "epoch": span.epoch,
+                "from": clock(span.first),
+                "until": clock(span.last),
+                "count": span.count,
+                "sessions": span.kinds,
+            }
+            for span in series.acknowledging(ops)
+        ],
+        **_lanes(scenario, evidence.trace, clock),
+        "clock_uncertainty_ms": max(
+            (g.clock_uncertainty_ns / 1e6 for h in evidence.histories for g in h.generators), default=0.0
+        ),
+        "problems": evidence.problems,
+        "files": {
+            "trace": scenario.trace,
+            "histories": scenario.histories,
+            "journals": [f.journal for f in scenario.faults if f.journal],
+            "logs": scenario.logs,
+        },
+    }
+
+
+class _Clock:
+    """Turns the run's monotonic nanoseconds into seconds since the scenario began."""
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+
+    def __call__(self, t: int) -> float:
+        return round((t - self.begin) / 1e9, 3)
+
+    def maybe(self, t: int | None) -> float | None:
+        """None for what did not happen (0 or None)."""
+        return self(t) if t else None
+
+
+def _extent(scenario: Scenario, trace: Trace | None, ops: series.Ops) -> tuple[int, int]:
+    """First and last moment of a scenario; of one that was interrupted, from what its evidence holds."""
+    starts = [scenario.start_ns] if scenario.start_ns else []
+    ends = [scenario.end_ns] if scenario.end_ns else []
+    if not starts:
+        starts = [t for t in (trace.start_ns if trace else 0, ops.first_ns() or 0) if t]
+    if not ends:
+        faults = [t for f in scenario.faults for t in (f.inject_ns, f.healed_ns)]
+        ends = [t for t in (trace.end_ns if trace else 0, ops.last_ns() or 0, *faults) if t]
+    begin = min(starts, default=0)
+    return begin, max([*ends, begin])
+
+
+def _fault(fault: FaultSpan, clock: _Clock) -> dict[str, Any]:
+    return {
+        "fault": fault.fault,
+        "target": fault.target,
+        "inject": clock.maybe(fault.inject_ns),
+        "bitten": clock.maybe(fault.bitten_ns),
+        "heal": clock.maybe(fault.heal_ns),
+        "healed": clock.maybe(fault.healed_ns),
+        "bite": fault.bite,
+        "healing": fault.healing,
+        "error": fault.error,
+        "journal": fault.journal,
+    }
+
+
+def _fault_metrics(found: dict[str, Any], window: metrics.Window, clock: _Clock) -> dict[str, Any]:
+    """With its moments on the scenario's clock."""
+    silence = found.pop("silence_ns")
+    return {"inject": clock(window.inject), "silence": silence and [clock(t) for t in silence], **found}
+
+
+def _judgement(judgement: Judgement, clock: _Clock) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(judgement)
+    found["spans"] = [{"from": clock(a), "until": clock(b), "label": label} for a, b, label in judgement.spans]
+    return found
+
+
+def _spans(spans: list[lanes.Span], clock: _Clock) -> list[dict[str, Any]]:
+    return [
+        {"label": s.label, "from": clock(s.start), "until": clock.maybe(s.until), "node": s.node, "uid": s.uid}
+        for s in spans
+    ]
+
+
+def _lanes(scenario: Scenario, trace: Trace | None, clock: _Clock) -> dict[str, Any]:
+    if trace is None:
+        return {"pods": [], "attachments": [], "services": [], "gaps": [], "not_observed": []}
+    return {
+        "pods": [
+            {
+                "name": lane.name,
+                "states": _spans(lane.spans, clock),
+                "containers": _spans(lane.containers, clock),
+                "mounts": _spans(lane.mounts, clock),
+            }
+            for lane in lanes.pod_lanes(trace, scenario.namespace, scenario.statefulsets)
+        ],
+        "attachments": [
+            {"name": lane.name, "states": _spans(lane.spans, clock)}
+            for lane in lanes.attachment_lanes(trace, scenario.namespace)
+        ],
+        "services": [
+            {"service": change.service, "at": clock(change.time), "pods": sorted(change.pods)}
+            for change in lanes.service_switches(trace, scenario.namespace)
+        ],
+        "gaps": [
+            {
+                "kind": gap.kind,
+                "name": gap.name,
+                "from": clock(gap.from_ns),
+                "until": clock(gap.until_ns),
+                "reason": gap.reason,
+                "lossless": gap.lossless,
+            }
+            for gap in trace.gaps(lossless=True)
+        ],
+        "not_observed": sorted(
+            f"{note.k}: {note.obj.get('reason', 'not observed')}" for note in trace.notes("not-observed")
+        ),
+    }
+
+
+def _run_seconds(scenarios: list[Scenario]) -> float | None:
+    """From the first scenario's start to the last one's end; None when that is not recorded."""
+    starts = [s.start_ns for s in scenarios if s.start_ns]
+    ends = [s.end_ns for s in scenarios if s.end_ns]
+    return round((max(ends) - min(starts)) / 1e9, 1) if starts and ends else None

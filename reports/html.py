@@ -1,0 +1,90 @@
+"""The page: one self-contained index.html, drawn from the document alone.
+
+No request leaves it: style, script and drawings are inside. It works from a file, on a phone, in the dark and on
+paper.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from steadyset.reports.timeline import EPOCH_COLOURS, RATE_NAMES, STAGES, WIDTHS, timeline_svg
+from steadyset.rundir import RunDir
+
+NAME = "index.html"
+TEMPLATES = Path(__file__).parent / "templates"
+WITNESS_LINES_SHOWN = 12  # the rest is folded
+MARKS = {"PASS": "✓", "FAIL": "✗", "INVALID": "∅", "ERROR": "!"}
+MEANINGS = {
+    "PASS": "every promise that was tested was kept",
+    "FAIL": "a promise was broken",
+    "INVALID": "some scenario proves nothing: a fault did not bite, or too little was observed",
+    "ERROR": "the instrument broke",
+}
+METRICS = (
+    ("without_acks_s", "", "without acknowledged writes, longest"),
+    ("without_acks_service_s", "", "the same, through the Service alone"),
+    ("without_acks_total_s", "", "sum of such stretches over 1 s"),
+    *STAGES,
+)
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people: 4.24 s, 12.3 s, 3 min 05 s; an en dash when unknown."""
+    if value is None:
+        return "–"
+    if abs(value) < 10:
+        return f"{value:.2f} s"
+    if abs(value) < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def link(path: str) -> str:
+    """A relative path as a URL."""
+    return quote(path)
+
+
+def render_html(document: dict[str, Any]) -> str:
+    """The page's text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(seconds=seconds, link=link)
+    return environment.get_template("page.html").render(
+        d=document,
+        run=document["run"],
+        cluster=document["run"].get("cluster") or {},
+        marks=MARKS,
+        meaning=MEANINGS[document["verdict"]],
+        metrics=METRICS,
+        stages=STAGES,
+        rate_names=RATE_NAMES,
+        epoch_colours=EPOCH_COLOURS,
+        witness_shown=WITNESS_LINES_SHOWN,
+        style=Markup((TEMPLATES / "page.css").read_text()),
+        script=Markup((TEMPLATES / "page.js").read_text()),
+        timelines={
+            scenario["slug"]: [Markup(timeline_svg(scenario, size)) for size in WIDTHS]
+            for scenario in document["scenarios"]
+        },
+    )
+
+
+def write_html(run: RunDir, document: dict[str, Any]) -> Path:
+    """Write index.html into the run and return its path."""
+    path = run.path / NAME
+    temporary = path.with_name(f"{NAME}.tmp")
+    temporary.write_text(render_html(document), encoding="utf-8")
+    temporary.rename(path)
+    return path
