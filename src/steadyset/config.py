@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from steadyset.errors import UsageError
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = Path("steadyset.toml")
 # Settings of the machine rather than of a command; see docs/ARCHITECTURE.md.
 ENVIRONMENT = {
@@ -28,11 +29,11 @@ ENVIRONMENT = {
 }
 
 
-def config_option(command: str) -> Any:
+def config_option(command: str) -> Callable[[Command], Command]:
     """The click option `--config` of `command`: reads the file's table of that name as the defaults of all options."""
 
     def read(ctx: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
-        options = {p.name: p for p in ctx.command.params if p.name and p.name != "config" and p.name != "help"}
+        options = {p.name: p for p in ctx.command.params if p.name and p.name not in {"config", "help"}}
         check_environment(command, options, os.environ)
         if value is None and not FILE.is_file():
             return None
@@ -68,13 +69,12 @@ def read_table(path: Path, command: str, options: Mapping[str, bool]) -> dict[st
         if name not in COMMANDS or not isinstance(table, dict):
             raise UsageError(f"{path}: nothing is called {name}", expected=f"a table: {', '.join(COMMANDS)}", seen=name)
     settings = {}
-    for key, value in content.get(command, {}).items():
+    for key, written in content.get(command, {}).items():
+        value = ",".join(str(item) for item in written) if isinstance(written, list) else written
         name = key.replace("-", "_")
         if name not in options:
             known = ", ".join(sorted(option.replace("_", "-") for option in options))
             raise UsageError(f"{path}: [{command}] has no setting {key}", expected=f"one of: {known}", seen=key)
-        if isinstance(value, list):
-            value = ",".join(str(item) for item in value)
         if isinstance(value, bool) is not options[name] or not isinstance(value, (bool, int, float, str)):
             wanted = "true or false" if options[name] else "a string, a number or a list"
             raise UsageError(f"{path}: [{command}] {key} is of the wrong type", expected=wanted, seen=repr(value))
