@@ -137,10 +137,12 @@ def check_stack(name: str, variant: str) -> None:
 
 def bring_up(options: Any, run: RunDir) -> ClusterInfo:
     """The cluster, with a progress bar on a terminal and lines elsewhere."""
+    from steadyset.cli.progress import Bar
     from steadyset.fixtures.session import open_cluster
 
     started = time.monotonic()
-    info = open_cluster(options, say, run.path / "cluster.json")
+    with Bar() as bar:
+        info = open_cluster(options, say, run.path / "cluster.json", bar)
     say(f"cluster {info.name}: Kubernetes {info.version}, {len(info.nodes)} nodes, {time.monotonic() - started:.1f} s")
     return info
 
