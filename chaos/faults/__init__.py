@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from steadyset.chaos.fault import Fault
-from steadyset.chaos.faults import network_partition, pod_kill
+from steadyset.chaos.faults import network_partition, node_drain, pod_kill, volume_detach
 from steadyset.errors import UsageError
 
 FAULTS: tuple[Fault, ...] = (
     network_partition.FAULT,
+    node_drain.FAULT,
     pod_kill.FAULT,
+    volume_detach.FAULT,
 )
 
 

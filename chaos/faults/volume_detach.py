@@ -1,0 +1,179 @@
+"""Detach a pod's volume while the pod uses it: its VolumeAttachment is deleted, and the storage takes the disk away."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from steadyset.chaos.act import Act, begin, resume
+from steadyset.chaos.fault import TTL_S, Fault, Lease
+from steadyset.chaos.kube import Json, Kube, is_ready, short, uid_of
+from steadyset.chaos.ledger import Record
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InvalidError, UsageError
+
+__all__ = ["heal", "inject", "prove_bite", "prove_heal"]
+
+FAULT = Fault(
+    name="volume-detach",
+    lease=Lease.ONE_SHOT,
+    summary="delete the VolumeAttachment of a pod's volume while it is in use, so that its writes fail",
+    deadlines={"bite_s": 60.0, "heal_s": 240.0},
+    capabilities=("volume-attach", "node-exec"),
+)
+ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
+DEAD = (errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN)  # what a write to a lost disk may fail with
+
+NOT_MOUNTED = "nothing is mounted there"
+
+
+def inject(
+    cluster: str, target: str, namespace: str = "default", claim: str = "", ttl_s: float = TTL_S
+) -> dict[str, Any]:
+    """Delete the VolumeAttachment of pod `target`'s volume; `claim` names the PVC when the pod has several."""
+    act = begin(FAULT, cluster, namespace, target, ttl_s)
+    pod = act.kube.need_pod(namespace, target)
+    volume = _volume(act, pod, claim)
+    attachment = _attachment(act.kube, volume, pod["spec"].get("nodeName", ""))
+    if attachment is None:
+        raise InvalidError(f"volume {volume} of pod {target} has no VolumeAttachment: there is nothing to detach")
+    mount = _mount(act.info, pod, volume)
+    before = write_error(mount)
+    if before:
+        raise InvalidError(f"the volume of pod {target} takes no writes as it is ({before}): detaching proves nothing")
+    name = attachment["metadata"]["name"]
+    act.memory.update(pod=uid_of(pod), volume=volume, attachment=name, uid=uid_of(attachment), mount=mount)
+    with act.injecting({"pod": target, "uid": uid_of(pod)}):
+        act.kube.request("DELETE", f"{ATTACHMENTS}/{name}")
+    return act.report()
+
+
+def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
+    """Wait until the VolumeAttachment is gone and a write with fsync to the mounted volume fails: both."""
+    act = resume(FAULT, namespace, target)
+    with act.proving_bite() as lines:
+        lines.extend(act.until(lambda: _bitten(act), "detached, and the writer sees it", "bite_s", lambda: _state(act)))
+    return act.report()
+
+
+def heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
+    """Delete the pod, so that its volume is attached and mounted anew: a file system that lost its disk stays dead."""
+    act = resume(FAULT, namespace, target)
+    act.healing(undo)
+    return act.report()
+
+
+def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
+    """Wait for a new pod of that name to be Ready, with its volume attached to its node and taking writes."""
+    act = resume(FAULT, namespace, target)
+    with act.proving_heal() as lines:
+        lines.extend(act.until(lambda: _healed(act), f"{target} Ready on its volume", "heal_s", lambda: _state(act)))
+    return act.report()
+
+
+def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
+    """Delete the pod that lost its volume, if it still is the same one."""
+    name, uid = record.undo["pod"], record.undo["uid"]
+    if uid_of(kube.pod(record.namespace, name)) != uid:
+        return []
+    kube.delete_pod(record.namespace, name, uid)
+    return [f"pod {record.namespace}/{name} ({short(uid)}) deleted, to be staged anew"]
+
+
+def write_error(folder: Path) -> str:
+    """Write a small file to the volume mounted there, fsync, remove it: "" when that worked, else the errno's name."""
+    path = folder / f".steadyset-{secrets.token_hex(4)}"
+    try:
+        if folder.stat().st_dev == folder.parent.stat().st_dev:
+            return NOT_MOUNTED
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(fd, b"steadyset probes this volume\n")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+            path.unlink()
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error))
+    return ""
+
+
+def _volume(act: Act, pod: Json, claim: str) -> str:
+    """Name of the PersistentVolume behind the pod's claim."""
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
+    if not claims or (claim and claim not in claims):
+        raise UsageError(
+            f"pod {act.target} has no claim {claim or 'at all'}",
+            expected=f"one of: {', '.join(claims) or 'none'}",
+            seen=claim,
+        )
+    path = f"/api/v1/namespaces/{act.namespace}/persistentvolumeclaims/{claim or claims[0]}"
+    bound = act.kube.get(path)
+    volume = (bound or {}).get("spec", {}).get("volumeName", "")
+    if not volume:
+        raise InvalidError(f"claim {claim or claims[0]} of pod {act.target} is not bound to a volume")
+    return str(volume)
+
+
+def _attachment(kube: Kube, volume: str, node: str) -> Json | None:
+    """The VolumeAttachment of that volume to that node."""
+    for item in kube.items(ATTACHMENTS):
+        if item["spec"]["source"].get("persistentVolumeName") == volume and item["spec"]["nodeName"] == node:
+            return item
+    return None
+
+
+def _mount(info: ClusterInfo, pod: Json, volume: str) -> Path:
+    """Where the kubelet of the pod's node has mounted the volume for the pod, as seen from here."""
+    node = info.node(pod["spec"]["nodeName"])
+    inside = f"var/lib/kubelet/pods/{uid_of(pod)}/volumes/kubernetes.io~csi/{volume}/mount"
+    return Path(f"/proc/{node.pid}/root") / inside
+
+
+def _bitten(act: Act) -> list[str] | None:
+    attachment = act.kube.get(f"{ATTACHMENTS}/{act.memory['attachment']}")
+    detached = uid_of(attachment) != act.memory["uid"] or not (attachment or {}).get("status", {}).get("attached")
+    if not detached:
+        return None
+    seen = write_error(act.memory["mount"])
+    if seen not in {errno.errorcode[e] for e in DEAD}:
+        return None
+    act.memory["bitten_ns"] = time.monotonic_ns()
+    return [
+        f"VolumeAttachment {act.memory['attachment']} ({short(act.memory['uid'])}) is gone or detached",
+        f"write and fsync to volume {act.memory['volume']} in pod {act.target}: {seen}",
+    ]
+
+
+def _healed(act: Act) -> list[str] | None:
+    pod = act.kube.pod(act.namespace, act.target)
+    if pod is None or uid_of(pod) == act.memory["pod"] or not is_ready(pod):
+        return None
+    attachment = _attachment(act.kube, act.memory["volume"], pod["spec"]["nodeName"])
+    if not (attachment or {}).get("status", {}).get("attached"):
+        return None
+    if write_error(_mount(act.info, pod, act.memory["volume"])):
+        return None
+    return [
+        f"pod {act.target}: {short(act.memory['pod'])} -> {short(uid_of(pod))}, Ready on {pod['spec']['nodeName']}",
+        f"volume {act.memory['volume']} is attached there ({short(uid_of(attachment))}) and takes writes",
+    ]
+
+
+def _state(act: Act) -> str:
+    pod = act.kube.pod(act.namespace, act.target)
+    attachments = [
+        f"{a['spec']['nodeName']} attached={a.get('status', {}).get('attached')}"
+        + (" being deleted" if "deletionTimestamp" in a["metadata"] else "")
+        for a in act.kube.items(ATTACHMENTS)
+        if a["spec"]["source"].get("persistentVolumeName") == act.memory["volume"]
+    ]
+    wrote = write_error(act.memory["mount"]) or "a write succeeds"
+    return (
+        f"attachments: {', '.join(attachments) or 'none'}; write to the mount of {short(act.memory['pod'])}: {wrote}; "
+        f"pod {short(uid_of(pod))} ready {is_ready(pod)}"
+    )
