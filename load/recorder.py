@@ -1,0 +1,86 @@
+"""Recording of ops in a load process: invoke before the request, completion after it, Locust's statistics beside."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from steadyset.errors import UsageError
+from steadyset.history import HistoryWriter
+
+PARAMS_VARIABLE = "STEADYSET_LOAD_PARAMS"
+
+
+class Answer(NamedTuple):
+    """How an op ended. `outcome` is ok (took effect), fail (did not and never will) or info (nobody knows)."""
+
+    outcome: str
+    value: int | None = None
+    values: list[int] | None = None
+    server: str = ""
+    epoch: int = -1
+    error: str = ""
+
+
+class Op(NamedTuple):
+    """One op to send. `value2` is the new value of a cas."""
+
+    f: str
+    key: str
+    value: int | None = None
+    value2: int | None = None
+
+
+def load_params(path: str = "") -> dict[str, Any]:
+    """The parameters the runner wrote for this process; UsageError when they are not there."""
+    path = path or os.environ.get(PARAMS_VARIABLE, "")
+    if not path:
+        raise UsageError(
+            f"{PARAMS_VARIABLE} is not set", expected="a JSON file of parameters", do="start it through load.runner"
+        )
+    found: dict[str, Any] = json.loads(Path(path).read_text())
+    return found
+
+
+class Recorder:
+    """One load process's history, its counter of unique values, and the mark of its first acknowledged write.
+
+    `ready` is a file created when the first write has been acknowledged. Values are 1, 2, 3, …: unique in the
+    history; stores keep the loads of several histories apart by the parameter `tag`.
+    """
+
+    def __init__(self, writer: HistoryWriter, ready: Path | None = None) -> None:
+        self.writer = writer
+        self._ready = ready
+        self._values = itertools.count(1)
+
+    def next_value(self) -> int:
+        """A value nobody else writes in this history."""
+        return next(self._values)
+
+    def run(self, process: int, session: str, op: Op, send: Callable[[Op], Answer]) -> tuple[Answer, float]:
+        """Record `op`, send it, record its answer; returns the answer and the latency in ms.
+
+        An exception out of `send` is a defect of the workload: the op stays unknown, the exception goes on.
+        """
+        number = self.writer.invoke(process, op.f, op.key, op.value, op.value2, session)
+        start = time.monotonic()
+        try:
+            answer = send(op)
+        except BaseException as error:
+            self.writer.complete(number, "info", error=f"load generator: {type(error).__name__}: {error}")
+            raise
+        latency_ms = (time.monotonic() - start) * 1000
+        self.writer.complete(
+            number, answer.outcome, answer.value, answer.values, answer.server, answer.epoch, answer.error
+        )
+        if self._ready is not None and answer.outcome == "ok" and op.f not in ("read", "read-all"):
+            self.writer.flush()
+            self._ready.touch()
+            self._ready = None
+        return answer, latency_ms

@@ -1,0 +1,227 @@
+"""Run a workload as Locust processes of their own, and read everything back afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InstrumentError, UsageError
+from steadyset.load.forward import Forwarder
+from steadyset.load.recorder import PARAMS_VARIABLE
+from steadyset.wait import wait_for
+
+WORKLOADS = Path(__file__).parent / "workloads"
+FIRST_ACK_S = 30.0  # from the start of the process to its first acknowledged write
+DRAIN_S = 5.0  # from SIGTERM until every op in flight has ended
+EXIT_S = 10.0  # from SIGTERM, after DRAIN_S, until the process has written its statistics
+READ_BACK_S = 120.0  # all final reads
+LOAD_MAX_S = 3600  # a load ends by itself after this long
+USERS = 6
+RATE_OPS_S = 15.0  # per user
+_LOG_LINES_SHOWN = 15
+
+
+class LoadRun:
+    """A context manager that runs `workload` with `users` users against the addresses in `params`.
+
+    Entering returns once the first write was acknowledged. Leaving stops the load: ops in flight end first. The
+    history lies in `folder` as `<generator>.arrows`, beside Locust's own statistics and log. Each load has its own
+    `tag`, by which stores keep its keys apart from other loads'. Raises UsageError for an unknown workload,
+    DeadlineError when nothing is acknowledged in time, InstrumentError when the process dies.
+    """
+
+    def __init__(
+        self,
+        info: ClusterInfo,
+        workload: str,
+        folder: Path,
+        params: dict[str, Any],
+        users: int = USERS,
+        *,
+        rate_ops_s: float = RATE_OPS_S,
+        seed: int = 0,
+        first_ack_s: float = FIRST_ACK_S,
+    ) -> None:
+        if not (WORKLOADS / f"{workload}.py").is_file():
+            known = ", ".join(sorted(p.stem for p in WORKLOADS.glob("[a-z]*.py")))
+            raise UsageError(f"no workload is called {workload}", expected=f"one of: {known}", seen=workload)
+        self.info, self.workload, self.users = info, workload, users
+        self.folder = folder.resolve()
+        self.first_ack_s = first_ack_s
+        self._params = {
+            **params,
+            "folder": str(self.folder),
+            "users": users,
+            "rate_ops_s": rate_ops_s,
+            "seed": seed,
+            "tag": secrets.token_hex(4),
+        }
+        self._private: Path | None = None  # holds the parameters with their secrets, for the children only
+        self._forwarder: Forwarder | None = None
+        self._locust: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+        self._readers = itertools.count(1)
+
+    @property
+    def pid(self) -> int:
+        """The Locust process, 0 before it runs."""
+        return self._locust.pid if self._locust else 0
+
+    def __enter__(self) -> LoadRun:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._private = Path(tempfile.mkdtemp(prefix="steadyset-load-"))
+        try:
+            if not self.info.client_netns:
+                self._forwarder = Forwarder(self.info, self.folder / "forward.log")
+                self._params = self._forwarder.rewrite(self._params)
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop(check=kind is None)
+        finally:
+            self.close()
+
+    def _start(self) -> None:
+        generator = "locust-1"
+        ready = self._folder_private() / "ready"
+        command = [
+            *(sys.executable, "-m", "locust", "--headless", "--loglevel", "WARNING"),
+            *("-f", str(WORKLOADS / f"{self.workload}.py")),
+            *("--users", str(self.users), "--spawn-rate", str(self.users)),
+            *("--run-time", str(LOAD_MAX_S), "--stop-timeout", f"{DRAIN_S:.0f}s"),
+            *("--csv", str(self.folder / "locust"), "--only-summary", "--exit-code-on-error", "0"),
+        ]
+        self._locust = self._spawn(generator, command, {"ready": str(ready)})
+        started = time.monotonic()
+
+        def acknowledged() -> bool:
+            self.check()
+            return ready.exists()
+
+        wait_for(
+            acknowledged,
+            what=f"first acknowledged write of {self.workload}",
+            deadline_name="first_ack_s",
+            deadline_s=self.first_ack_s,
+            describe=lambda: self._log_tail(generator),
+            do=f"see {self.folder / f'{generator}.log'} and whether the stack is in steady state",
+        )
+        self.first_ack_took_s = time.monotonic() - started
+
+    def _spawn(self, generator: str, command: list[str], extra: dict[str, Any]) -> subprocess.Popen[bytes]:
+        parameters = {**self._params, **extra, "generator": generator}
+        public = {key: value for key, value in parameters.items() if key != "secrets"}
+        (self.folder / f"{generator}.json").write_text(json.dumps(public, indent=1))
+        private = self._folder_private() / f"{generator}.json"
+        private.touch(mode=0o600)
+        private.write_text(json.dumps(parameters))
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")}
+        with (self.folder / f"{generator}.log").open("wb") as log:
+            return subprocess.Popen(
+                self.info.client_command(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**environment, PARAMS_VARIABLE: str(private), "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """InstrumentError when the Locust process has died."""
+        if self._locust is not None and not self._stopped and self._locust.poll() is not None:
+            raise InstrumentError(
+                f"the load generator died with exit code {self._locust.returncode}",
+                expected="a process that runs until it is stopped",
+                seen=self._log_tail("locust-1"),
+                do=f"see {self.folder / 'locust-1.log'}",
+            )
+
+    def stop(self, *, check: bool = True) -> None:
+        """End the load: ops in flight end first. Nothing happens the second time. With `check`, a dead one raises."""
+        if self._locust is None or self._stopped:
+            return
+        try:
+            if check:
+                self.check()
+        finally:
+            self._stopped = True
+            hung = _end(self._locust, signal.SIGTERM)
+        if hung and check:
+            raise InstrumentError(
+                f"the load generator did not end within {DRAIN_S + EXIT_S:g} s and was killed",
+                seen=self._log_tail("locust-1"),
+                do="the history is readable up to its last batch; see the log for what hung",
+            )
+
+    def read_back(self) -> None:
+        """Stop the load, then read every key once more into the same folder (session "final").
+
+        Raises InstrumentError with the child's message when a key cannot be read within its deadline.
+        """
+        self.stop()
+        generator = f"final-{next(self._readers)}"
+        child = self._spawn(generator, [sys.executable, "-m", "steadyset.load.child", self.workload], {})
+        try:
+            code = child.wait(timeout=READ_BACK_S)
+        except subprocess.TimeoutExpired:
+            _end(child, signal.SIGTERM)
+            code = -1
+        if code:
+            raise InstrumentError(
+                f"final reads of {self.workload} failed with exit code {code}",
+                expected=f"every key read within read_back_s = {READ_BACK_S:g} s",
+                seen=self._log_tail(generator),
+                do="see whether the stack is in steady state",
+            )
+
+    def close(self) -> None:
+        """Stop whatever still runs and forget the secrets."""
+        self.stop(check=False)
+        if self._forwarder is not None:
+            self._forwarder.close()
+            self._forwarder = None
+        if self._private is not None:
+            shutil.rmtree(self._private)
+            self._private = None
+
+    def _folder_private(self) -> Path:
+        if self._private is None:
+            raise UsageError("the load is not running", do="use it as a context manager: with LoadRun(…) as load")
+        return self._private
+
+    def _log_tail(self, generator: str) -> str:
+        path = self.folder / f"{generator}.log"
+        lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+        return "\n".join(lines[-_LOG_LINES_SHOWN:]) or "(its log is empty)"
+
+
+def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> bool:
+    """Signal a child and wait; kill it when it does not end. Whether it had to be killed."""
+    if process.poll() is None:
+        process.send_signal(how)
+        try:
+            process.wait(timeout=DRAIN_S + EXIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return True
+    return False
