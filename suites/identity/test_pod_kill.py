@@ -1,0 +1,38 @@
+"""Stable identities: a member that is killed comes back as itself."""
+
+import pytest
+
+from steadyset.chaos.faults.pod_kill import FAULT as POD_KILL
+
+
+@pytest.mark.stacks("probe")
+@pytest.mark.fault("pod-kill")
+def test_member_is_killed(stack, observer, load, chaos, report):
+    """Goal: a killed member keeps its name, address, claim and data, and never runs twice.
+
+    Method: append to every member, delete one with grace 0, wait until it is ready again, read every key back.
+    """
+    target = stack.members()[1]
+    with load.run() as history:
+        report.claims(stack.claims(history.relative))
+        with chaos.inject(POD_KILL, target):
+            stack.wait_for_new_epoch(deadline_s=stack.deadlines.failover_s)
+        stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
+        history.wait_for_acknowledged()
+        history.read_back()
+
+
+@pytest.mark.stacks("probe")
+@pytest.mark.fault("pod-kill")
+def test_process_is_killed(stack, observer, load, chaos, report):
+    """Goal: a crashed process restarts in its own pod, on its own volume, with everything it acknowledged.
+
+    Method: append to every member, SIGKILL one member's main process on its node, wait, read every key back.
+    """
+    with load.run() as history:
+        report.claims(stack.claims(history.relative))
+        with chaos.inject(POD_KILL, stack.primary(), mode="sigkill"):
+            stack.wait_for_new_epoch(deadline_s=stack.deadlines.failover_s)
+        stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
+        history.wait_for_acknowledged()
+        history.read_back()
