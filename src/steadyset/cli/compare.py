@@ -1,0 +1,29 @@
+"""`steadyset compare RUN_A RUN_B`: two runs side by side."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from steadyset.reports.compare import compare, document_of, exit_code, print_comparison
+from steadyset.reports.publish import open_run
+
+
+@click.command("compare")
+@click.argument("run_a")
+@click.argument("run_b")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+def command(run_a: str, run_b: str, as_json: bool) -> int:
+    """Set RUN_A and RUN_B side by side: verdicts, recovery times with their ratio, versions, what changed.
+
+    Each is a run's folder, or the id of one below runs/. Exits with 1 when a verdict is worse in RUN_B, with 3 when
+    the two have no scenario in common.
+    """
+    comparison = compare(document_of(open_run(run_a)), document_of(open_run(run_b)))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(comparison).decode() + "\n")
+    else:
+        print_comparison(comparison)
+    return exit_code(comparison)
