@@ -29,6 +29,7 @@ def test_process_is_killed(stack, observer, load, chaos, report):
 
     Method: append to every member, SIGKILL one member's main process on its node, wait, read every key back.
     """
+    chaos.require("node-exec", "killing a process on its node")
     with load.run() as history:
         report.claims(stack.claims(history.relative))
         with chaos.inject(POD_KILL, stack.primary(), mode="sigkill"):

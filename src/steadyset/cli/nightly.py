@@ -288,12 +288,6 @@ def show(run: RunDir, document: dict[str, Any], *, as_json: bool) -> None:
         }
         click.echo(json.dumps(result, indent=1))
         return
-    from rich.console import Console
+    from steadyset.reports.terminal import print_verdicts
 
-    from steadyset.cli.table import verdict_table
-
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(verdict_table(document))
-    for skipped in document["not_tested"]:
-        console.print(f"not tested: {skipped['title']}: {skipped['reason']}", markup=False)
-    console.print(f"{document['verdict']}: {run.path / 'index.html'}", markup=False, soft_wrap=True)
+    print_verdicts(document, page=str(run.path / "index.html"))
