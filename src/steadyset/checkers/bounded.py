@@ -10,7 +10,7 @@ concurrent.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -108,14 +108,14 @@ def _keep(table: dict[tuple[State, int], list[int]], at: tuple[State, int], used
     return True
 
 
-def search(items: Sequence[Item], step: Step, initial: State, budget_s: float = SEARCH_BUDGET_S) -> Outcome:
-    """Whether the items can be put in an order that respects time and that `step` allows from `initial`."""
+def search(items: Sequence[Item], step: Step, initials: Iterable[State], budget_s: float = SEARCH_BUDGET_S) -> Outcome:
+    """Whether the items can be put in an order that respects time and that `step` allows from one of `initials`."""
     events = sorted(
         [(item.start, 0, n) for n, item in enumerate(items)]
         + [(item.end, 1, n) for n, item in enumerate(items) if item.end < FOREVER]
     )
     engine = _Search(step, budget_s)
-    configs: dict[tuple[State, int], list[int]] = {(initial, 0): [0]}
+    configs: dict[tuple[State, int], list[int]] = {(state, 0): [0] for state in initials}
     open_ops: dict[int, Item] = {}
     unknown: dict[int, Item] = {}
     bits: dict[int, int] = {}

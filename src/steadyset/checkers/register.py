@@ -251,7 +251,7 @@ def _members(history: History, index: RegisterIndex, blocks: Blocks, root: int) 
     return np.concatenate([writers, index.reads[np.isin(index.read_of, values)]])
 
 
-def _zones(history: History, index: RegisterIndex, blocks: Blocks, one: int, other: int, inside: bool) -> Violation:  # noqa: PLR0917
+def _zones(history: History, index: RegisterIndex, blocks: Blocks, one: int, other: int, inside: bool) -> Violation:
     """Two values that must both have been the register's at one time."""
     ops, lines = [], []
     for n, root in enumerate((one, other)):

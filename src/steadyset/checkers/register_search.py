@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from steadyset.checkers.base import Violation, seconds, shown
-from steadyset.checkers.bounded import Item, Outcome, register_step, search
+from steadyset.checkers.bounded import Item, Outcome, State, register_step, search
 from steadyset.history import FAIL, FOREVER, NIL, OK, History
 
 
@@ -38,7 +38,7 @@ def search_registers(history: History, initial: int, budget_s: float) -> tuple[V
     undecided = ""
     for key in np.unique(history.key[ops]).tolist():
         items = items_of(history, ops[history.key[ops] == key].tolist())
-        outcome = search(items, register_step, initial, max(0.0, deadline - time.monotonic()))
+        outcome = search(items, register_step, [initial], max(0.0, deadline - time.monotonic()))
         if outcome.linearizable is None:
             name = history.names["key"][key]
             undecided = (
@@ -61,9 +61,11 @@ def search_registers(history: History, initial: int, budget_s: float) -> tuple[V
 
 
 def _shrink(items: list[Item], outcome: Outcome, initial: int, deadline: float) -> list[Item]:
-    """Ops that still show the violation: the past of the stuck op, without the reads that are not needed.
+    """Ops that still show the violation, and few of them.
 
-    Leaving out a read or a refused cas only makes an order easier to find, so what remains is still a proof.
+    Left out are ops after the stuck one; ops that ended before a moment from which on no value the register could
+    have held explains the rest; and reads that are not needed. Each leaves a history that is easier to explain, so
+    that what remains is still a proof.
     """
     stuck = outcome.stuck
     assert stuck is not None
@@ -72,10 +74,32 @@ def _shrink(items: list[Item], outcome: Outcome, initial: int, deadline: float) 
         for item in items
         if item.start <= stuck.end and (item.end <= stuck.end or item.kind in ("write", "cas"))
     ]
+    written = {item.b if item.kind == "cas" else item.a for item in kept if item.kind in ("write", "cas")}
+    values: list[State] = [initial, *sorted(written)]  # type: ignore[type-var]
+
+    def still(fewer: list[Item], initials: list[State]) -> bool:
+        left = deadline - time.monotonic()
+        return left > 0 and search(fewer, register_step, initials, left).linearizable is False
+
+    initials: list[State] = [initial]
+    cuts = sorted({item.end for item in kept if item.end < FOREVER})
+    low, high = 0, len(cuts) - 1  # the latest cut that still shows it: a later cut explains more
+    while low < high:
+        middle = (low + high + 1) // 2
+        if still([item for item in kept if item.end > cuts[middle - 1]], values):
+            low = middle
+        else:
+            high = middle - 1
+    if low > 0:
+        kept, initials = [item for item in kept if item.end > cuts[low - 1]], values
     for item in [item for item in kept if item.kind in ("read", "refused") and item.op != stuck.op]:
-        if time.monotonic() >= deadline:
-            break
         fewer = [other for other in kept if other is not item]
-        if search(fewer, register_step, initial, max(0.0, deadline - time.monotonic())).linearizable is False:
+        if still(fewer, initials):
             kept = fewer
+    if any(item.kind == "refused" for item in kept):
+        return kept
+    for item in [item for item in kept if item.end == FOREVER]:  # a write nobody could have observed explains nothing
+        target = item.b if item.kind == "cas" else item.a
+        if not any(other.a == target for other in kept if other is not item):
+            kept = [other for other in kept if other is not item]
     return kept

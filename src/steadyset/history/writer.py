@@ -100,7 +100,7 @@ class HistoryWriter:
         self._codes: dict[str, dict[str, int]] = {name: {} for name in ("f", "key", "server", "session", "error")}
         self._closed = False
 
-    def invoke(  # noqa: PLR0917 - the contract's order
+    def invoke(
         self,
         process: int,
         f: str,
@@ -121,7 +121,7 @@ class HistoryWriter:
             self._append((op, _INVOKE, now, process, f, key, value, value2, values, "", session, "", -1), now)
         return op
 
-    def complete(  # noqa: PLR0917 - the contract's order
+    def complete(
         self,
         op: int,
         outcome: str,
