@@ -34,7 +34,7 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """What differs from document `a` to document `b`.
 
     Scenarios are matched by test, stack and variant. `ratio` is B's time over A's, None unless both are known and A's
-    is not 0. `worse` is whether a scenario tested in both, or the run as a whole, ended with a more severe verdict in B.
+    is not 0. `worse` is whether a scenario tested in both, or the run as a whole, ended more severely in B.
     """
     of_a, of_b = ({_key(s): s for s in d["scenarios"]} for d in (a, b))
     scenarios = [_scenario(of_a[key], of_b[key]) for key in of_a if key in of_b]
@@ -123,8 +123,8 @@ def print_comparison(comparison: dict[str, Any], console: Console | None = None)
         table.add_column(name, justify="right", no_wrap=True)
     for scenario in comparison["scenarios"]:
         mark = Text("worse", style="bold red") if scenario["worse"] else Text("")
-        name = Text(scenario["title"], style="bold")
-        table.add_row(name, verdict_text(scenario["a"]), verdict_text(scenario["b"]), mark)
+        title = Text(scenario["title"], style="bold")
+        table.add_row(title, verdict_text(scenario["a"]), verdict_text(scenario["b"]), mark)
         for rule, was in scenario["rules"].items():
             table.add_row(f"  {escape(rule)}", was["a"] or "–", was["b"] or "–", "")
         for fault in scenario["faults"]:
@@ -133,8 +133,8 @@ def print_comparison(comparison: dict[str, Any], console: Console | None = None)
                 if time["a"] is None and time["b"] is None:
                     continue
                 ratio = "–" if time["ratio"] is None else f"{time['ratio']:.2f}×"
-                label = f"  {escape(fault['fault'])}: {WORDS[metric]}"
-                table.add_row(label, seconds(time["a"]), seconds(time["b"]), ratio)
+                words = f"  {escape(fault['fault'])}: {WORDS[metric]}"
+                table.add_row(words, seconds(time["a"]), seconds(time["b"]), ratio)
     console.print(table)
     for side, titles in (("A", comparison["only_a"]), ("B", comparison["only_b"])):
         for title in titles:
