@@ -1,0 +1,27 @@
+"""Rules over the trace. To add one: its module here, its class in INVARIANTS."""
+
+from steadyset.invariants.at_most_one import AtMostOnePerIdentity
+from steadyset.invariants.base import Findings, Invariant
+from steadyset.invariants.ordered_recovery import OrderedRecovery
+from steadyset.invariants.pvc_retention import PvcRetention
+from steadyset.invariants.rwo_single_node import RwoSingleNode
+from steadyset.invariants.stable_identity import StableIdentity
+
+INVARIANTS: tuple[type[Invariant], ...] = (
+    StableIdentity,
+    AtMostOnePerIdentity,
+    PvcRetention,
+    OrderedRecovery,
+    RwoSingleNode,
+)
+
+__all__ = [
+    "INVARIANTS",
+    "AtMostOnePerIdentity",
+    "Findings",
+    "Invariant",
+    "OrderedRecovery",
+    "PvcRetention",
+    "RwoSingleNode",
+    "StableIdentity",
+]
