@@ -9,8 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from steadyset.chaos.kube import Kube, is_ready
 from steadyset.chaos.netpath import Place
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.fixtures import images
+from steadyset.rundir import RunDir
+from steadyset.wait import wait_for
+
+OWN_CLUSTER = "chaosdev"
+READY_DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -41,3 +50,69 @@ def places() -> Iterator[tuple[Place, Place]]:
             os.close(fd)
         for name in names:
             subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterInfo]:
+    """An embedded cluster: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for an embedded cluster")
+    from steadyset.fixtures.clusters import embedded
+
+    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
+    info = embedded.ensure_up(name or OWN_CLUSTER)
+    yield info
+    if not name:
+        embedded.down(OWN_CLUSTER)
+
+
+@pytest.fixture(scope="session")
+def kube(cluster: ClusterInfo) -> Kube:
+    """A client of the cluster."""
+    return Kube(cluster)
+
+
+@pytest.fixture(scope="session")
+def namespace(cluster: ClusterInfo, kube: Kube) -> Iterator[str]:
+    """A namespace with a StatefulSet `member` of three Ready pods with a claim each."""
+    name = f"chaos-{secrets.token_hex(3)}"
+    kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    bases = {"Service": "api/v1", "PodDisruptionBudget": "apis/policy/v1", "StatefulSet": "apis/apps/v1"}
+    text = (Path(__file__).parent / "workload.yaml").read_text().replace("IMAGE", images.reference("probe"))
+    try:
+        for obj in yaml.safe_load_all(text):
+            kube.request("POST", f"/{bases[obj['kind']]}/namespaces/{name}/{obj['kind'].lower()}s", obj)
+        wait_all_ready(kube, name)
+        yield name
+    finally:
+        kube.request("DELETE", f"/api/v1/namespaces/{name}")
+    wait_for(
+        lambda: kube.get(f"/api/v1/namespaces/{name}") is None,
+        what=f"namespace {name} gone",
+        deadline_name="namespace_gone",
+        deadline_s=READY_DEADLINE_S,
+    )
+
+
+@pytest.fixture
+def ready(kube: Kube, namespace: str) -> str:
+    """The namespace, once all of its members are Ready."""
+    wait_all_ready(kube, namespace)
+    return namespace
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    """A run's folder."""
+    return RunDir.create(tmp_path, {}, "run")
+
+
+def wait_all_ready(kube: Kube, namespace: str) -> None:
+    """Until member-0, member-1 and member-2 are Ready."""
+    wait_for(
+        lambda: sum(is_ready(p) for p in kube.pods(namespace, labelSelector="app=member")) == 3,
+        what="three members Ready",
+        deadline_name="members_ready",
+        deadline_s=READY_DEADLINE_S,
+        describe=lambda: str([(p["metadata"]["name"], is_ready(p)) for p in kube.pods(namespace)]),
+    )
