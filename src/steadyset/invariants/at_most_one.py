@@ -57,7 +57,8 @@ class AtMostOnePerIdentity:
             found.at_least("replacements", self.replacements_min)
         return found.judgement(
             f"{plural(found.observed['replacements'], 'replacement')}, "
-            f"{plural(found.observed['containers'], 'container')} and {plural(found.observed['mounts'], 'mount')}: never two at once"
+            f"{plural(found.observed['containers'], 'container')} and {plural(found.observed['mounts'], 'mount')}: "
+            "never two at once"
         )
 
     def _identities(self, trace: Trace, pods: dict[str, Lifetime]) -> dict[str, dict[str, list[Interval]]]:

@@ -17,7 +17,7 @@ LOST = ("Lost", "Released", "Failed")
 @dataclass(frozen=True)
 class PvcRetention:
     """`claims_min`: claims that must have been seen in use. `volumes`: pod volumes promised to be claims (default:
-    those of the volumeClaimTemplates, at least one). Whatever persistentVolumeClaimRetentionPolicy says, a deletion FAILs.
+    those of the volumeClaimTemplates, at least one). Whatever the retention policy of the set says, a deletion FAILs.
     """
 
     namespace: str

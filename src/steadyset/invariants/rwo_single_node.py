@@ -30,9 +30,9 @@ class _Attachment:
 
 @dataclass(frozen=True)
 class RwoSingleNode:
-    """`mounts=False` judges VolumeAttachments alone, for clusters whose nodes cannot be seen. `detach_fault=True` when a
-    declared fault detaches volumes in use: then unmount-before-detach is not asked. `lag_ms`: a mount may be seen this
-    much before the attachment that it waited for (two sources of evidence).
+    """`mounts=False` judges VolumeAttachments alone, for clusters whose nodes cannot be seen. `detach_fault=True` when
+    a declared fault detaches volumes in use: then unmount-before-detach is not asked. `lag_ms`: a mount may be seen
+    this much before the attachment that it waited for (two sources of evidence).
     """
 
     namespace: str
