@@ -22,21 +22,27 @@ UP_TAKES_S = 12.0  # kills are spread over this long
 SEED = 20260101
 
 
+def snapshot():
+    """What is on the machine, less what other clusters on it do meanwhile."""
+    others = [c.layout for c in cluster.Cluster.all() if c.spec.name != NAME]
+    return leftovers.without(leftovers.snapshot(), others)
+
+
 @pytest.fixture
 def before():
     """What is on the machine while the cluster does not exist."""
     cluster.down(NAME)
-    return leftovers.snapshot()
+    return snapshot()
 
 
 def test_up_and_down_leave_nothing(before):
     """Goal: a whole life of a cluster ends with the machine as it was. Control: while it is up, it shows."""
     subprocess.run(UP, check=True)
-    during = leftovers.snapshot() - before
+    during = snapshot() - before
     kinds = {entry.split()[0] for entry in during}
     assert {"process", "netns", "link", "route", "cgroup"} <= kinds
     assert cluster.down(NAME) is True
-    assert leftovers.snapshot() - before == set()
+    assert snapshot() - before == set()
 
 
 @pytest.mark.parametrize("attempt", range(3))
@@ -50,4 +56,4 @@ def test_down_after_a_killed_up_leaves_nothing(before, attempt):
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     cluster.down(NAME)
-    assert leftovers.snapshot() - before == set()
+    assert snapshot() - before == set()
