@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from steadyset.cli import images
 from steadyset.cli.progress import Bar
 from steadyset.fixtures.clusters.embedded import operations
 from steadyset.fixtures.clusters.embedded.cluster import NODES_MAX, PROFILES, Cluster, down, ensure_up
@@ -25,7 +26,7 @@ def command() -> None:
     \b
       steadyset cluster up                        three nodes of Kubernetes 1.35.4 (compiled on first use)
       export KUBECONFIG=$(steadyset cluster kubeconfig)
-      steadyset cluster exec node-1 -- crictl ps  run a command inside a node
+      steadyset cluster exec node-1 -- ps aux     run a command inside a node
       steadyset cluster node off node-2           pull its plug
       steadyset cluster down                      leave nothing behind
     """
@@ -34,7 +35,9 @@ def command() -> None:
 @command.command()
 @_name
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, NODES_MAX), help="How many nodes.")
-@click.option("--version", default=DEFAULT_VERSION, show_default=True, help="Kubernetes version, compiled on first use.")
+@click.option(
+    "--version", default=DEFAULT_VERSION, show_default=True, help="Kubernetes version, compiled on first use."
+)
 @click.option("--profile", default="fast", show_default=True, type=click.Choice(PROFILES),
               help="upstream: every timing as shipped; fast: short grace periods, for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the cluster's description as JSON on stdout.")
@@ -45,7 +48,9 @@ def up(name: str, nodes: int, version: str, profile: str, as_json: bool) -> None
     if as_json:
         click.echo(Path(info.path).read_text())
         return
-    click.echo(f"cluster {name}: Kubernetes {info.version}, {len(info.nodes)} nodes, API server {info.api_server}", err=True)
+    click.echo(
+        f"cluster {name}: Kubernetes {info.version}, {len(info.nodes)} nodes, API server {info.api_server}", err=True
+    )
     click.echo(f"use it: export KUBECONFIG={info.kubeconfig}", err=True)
 
 
@@ -67,7 +72,9 @@ def list_(as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(f"{row['name']:<16} {row['version']:<8} {row['profile']:<9} {row['state']:<8} {len(row['nodes'])} nodes")
+        click.echo(
+            f"{row['name']:<16} {row['version']:<8} {row['profile']:<9} {row['state']:<8} {len(row['nodes'])} nodes"
+        )
     if not rows:
         click.echo("no clusters; make one with: steadyset cluster up", err=True)
 
@@ -133,3 +140,6 @@ def join(name: str, node_name: str) -> None:
     """Add a node; NODE is its name (node-4 after node-3), by default the next one."""
     joined = operations.join(name, node_name)
     click.echo(f"{joined}: joined", err=True)
+
+
+command.add_command(images.command)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import click
 
-from steadyset.clusterinfo import load_cluster_info
-from steadyset.errors import InstrumentError
 from steadyset.fixtures import images
+from steadyset.fixtures.clusters.embedded import operations
+from steadyset.fixtures.clusters.embedded.cluster import Cluster
 from steadyset.fixtures.images.registry import Registry
-
-_CLUSTERS = Path("/var/lib/steadyset/clusters")
 
 
 def _names(names: tuple[str, ...]) -> list[str]:
@@ -45,31 +42,23 @@ def build_command(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command("load")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--cluster", "cluster", default="default", show_default=True, help="Name of an embedded cluster.")
+@click.argument("names", nargs=-1, metavar="[NAME|ARCHIVE]...")
+@click.option(
+    "--cluster", "--name", "cluster", default="default", show_default=True, help="Name of an embedded cluster."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print {image: nodes} as JSON.")
 def load_command(names: tuple[str, ...], cluster: str, as_json: bool) -> None:
-    """Import images into every running node of an embedded cluster."""
-    info = load_cluster_info(_CLUSTERS / cluster / "cluster.json")
-    running = [node.name for node in info.nodes if node.pid]
-    ctr = str(Path(info.bin_dir) / "ctr") if (Path(info.bin_dir) / "ctr").is_file() else "ctr"
+    """Import images of ours, or any OCI or Docker archive, into every running node of an embedded cluster."""
+    target = Cluster.get(cluster)
+    files = [name for name in names if Path(name).is_file()]
+    ours = [name for name in names if name not in files]
+    archives = {str(Path(name).resolve()): Path(name).resolve() for name in files}
+    if ours or not files:
+        archives |= images.archives(_names(tuple(ours)))
     loaded = {}
-    for reference, archive in images.archives(_names(names)).items():
-        for node in running:
-            click.echo(f"image {reference}: importing on {node} …", err=True)
-            with archive.open("rb") as stream:
-                done = subprocess.run(
-                    info.node_command(node, [ctr, "-n", "k8s.io", "images", "import", "-"]),
-                    stdin=stream,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-            if done.returncode:
-                raise InstrumentError(
-                    f"node {node} did not import {reference}", seen=done.stderr.strip(), do="steadyset cluster status"
-                )
-        loaded[reference] = ",".join(running)
+    for reference, archive in archives.items():
+        click.echo(f"image {reference}: importing …", err=True)
+        loaded[reference] = ",".join(operations.load_image(target, archive))
     _print(loaded, as_json)
 
 
