@@ -61,9 +61,12 @@ def rules() -> dict[str, type[Any]]:
     return {cls.rule: cls for cls in (*CHECKERS, *INVARIANTS)}
 
 
-def planned(judge: Any, history: str = "") -> Planned:
-    """The saved form of a checker or an invariant: its rule's name and its parameters."""
-    return Planned(rule=judge.rule, params=msgspec.to_builtins(judge), history=history)
+def parameters(rule: str) -> list[str]:
+    """Names of a rule's parameters; UsageError when no rule is called so."""
+    cls = rules().get(rule)
+    if cls is None:
+        raise UsageError(f"no rule is called {rule}", expected=f"one of: {', '.join(sorted(rules()))}", seen=rule)
+    return list(cls.__dataclass_fields__)
 
 
 def judge_one(evidence: Evidence, plan: Planned) -> Judgement:
@@ -72,7 +75,7 @@ def judge_one(evidence: Evidence, plan: Planned) -> Judgement:
     if cls is None:
         return _error(plan.rule, "", f"no rule is called {plan.rule!r}; known: {', '.join(sorted(rules()))}")
     try:
-        unknown = sorted(set(plan.params) - set(cls.__dataclass_fields__))
+        unknown = sorted(set(plan.params) - set(parameters(plan.rule)))
         if unknown:
             return _error(plan.rule, cls.claim, f"rule {plan.rule} has no parameter {', '.join(unknown)}")
         instance = msgspec.convert(plan.params, cls)

@@ -31,7 +31,7 @@ def test_process_is_killed(stack, observer, load, chaos, report):
     """
     chaos.require("node-exec", "killing a process on its node")
     with load.run() as history:
-        report.claims(stack.claims(history.relative))
+        report.claims(stack.claims(history.relative), replacements_min=0, creations_min=0)
         with chaos.inject(POD_KILL, stack.primary(), mode="sigkill"):
             stack.wait_for_new_epoch(deadline_s=stack.deadlines.failover_s)
         stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)

@@ -14,7 +14,7 @@ def test_primarys_volume_is_detached(stack, observer, load, chaos, report):
     replacing the pod, read every key back.
     """
     with load.run() as history:
-        report.claims(stack.claims(history.relative))
+        report.claims(stack.claims(history.relative), detach_fault=True)
         with chaos.inject(VOLUME_DETACH, stack.primary()):
             history.wait_for_acknowledged()
         stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
