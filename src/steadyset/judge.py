@@ -58,7 +58,8 @@ class Evidence:
 
 def rules() -> dict[str, type[Any]]:
     """Every rule's class by its stable name, checkers and invariants alike."""
-    return {cls.rule: cls for cls in (*CHECKERS, *INVARIANTS)}
+    known: tuple[Any, ...] = (*CHECKERS, *INVARIANTS)
+    return {cls.rule: cls for cls in known}
 
 
 def parameters(rule: str) -> list[str]:
