@@ -72,7 +72,8 @@ def final_verdict(scenario: Scenario) -> tuple[Verdict, str]:
 def _why(scenario: Scenario, verdict: Verdict) -> str:
     """What the judgements alone do not say about a finished scenario's verdict; "" when they say it all."""
     if scenario.outcome == "error":
-        return scenario.reason or "the test broke before it ended"
+        broken = any(j.verdict is Verdict.ERROR for j in scenario.judgements)
+        return scenario.reason or ("" if broken else "the test broke before it ended")
     if scenario.expected:
         if verdict is Verdict.PASS:
             return CONTROL_MET

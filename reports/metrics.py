@@ -282,12 +282,24 @@ def latencies(ops: Ops, begin: int, until: int) -> dict[str, Any]:
     }
 
 
-def outage(found: Found, ops: Ops, begin: int, until: int) -> None:
-    """Seconds without acknowledged writes over [begin, until]: by any session, and through the Service alone."""
-    last = ops.last_ns()
+def outage_scope(ops: Ops, pods: Iterable[str]) -> tuple[Bools, str]:
+    """Which operations a fault on `pods` could stop, and in words which those are.
+
+    Where each member is a store of its own (its Service goes to it alone), those of the affected members; else all.
+    """
+    service = ops.kind == ops.kinds.index(SERVICE)
+    own = sorted(pod for pod in pods if (service & ops.to([pod])).any())
+    if own:
+        return ops.to(own), f"to {', '.join(own)}"
+    return np.ones(len(ops), np.bool_), ""
+
+
+def outage(found: Found, ops: Ops, scope: Bools, begin: int, until: int) -> None:
+    """Seconds without acknowledged writes over [begin, until]: by any session in scope, and through the Service."""
+    last = ops.last_ns(scope)
     end = until if last is None else min(until, last)
     service = ops.kind == ops.kinds.index(SERVICE)
-    for name, mask in (("without_acks_s", ops.write), ("without_acks_service_s", ops.write & service)):
+    for name, mask in (("without_acks_s", ops.write & scope), ("without_acks_service_s", ops.write & scope & service)):
         times = ops.end[mask & ops.ok & (ops.end != FOREVER)]
         longest = longest_silence(times, begin, end) if end > begin else None
         why = "no write was acknowledged" if mask.any() else "no write was recorded"
@@ -302,15 +314,15 @@ def fault_metrics(window: Window, trace: Trace | None, ops: Ops, namespace: str 
     """Everything measured about one fault, with `unknown` naming what could not be and why."""
     found = Found()
     since = window.inject
-    outage(found, ops, since, window.until)
-    pods: list[str] = []
+    pods = affected_pods(trace, window.fault, namespace) if trace else []
+    scope, scope_words = outage_scope(ops, pods)
+    outage(found, ops, scope, since, window.until)
     hit: tuple[int, str] | None = None
     targets: frozenset[str] = frozenset()
     if trace is None:
         for name in ("detect_s", "reschedule_s", "attach_s", "ready_s"):
             found.put(name, None, since, "no trace")
     else:
-        pods = affected_pods(trace, window.fault, namespace)
         nobody = "" if pods else f"the target {window.fault.target!r} names no pod of the trace"
         hit = detected(trace, window, pods, namespace)
         found.put("detect_s", hit[0] if hit else None, since, nobody or "the API showed no sign")
@@ -332,6 +344,7 @@ def fault_metrics(window: Window, trace: Trace | None, ops: Ops, namespace: str 
         "fault": window.fault.fault,
         "target": window.fault.target,
         "pods": pods,
+        "scope": scope_words,
         **found.values,
         "detected_by": hit[1] if hit else "",
         "first_ack_by": ack.server if ack else "",

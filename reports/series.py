@@ -28,9 +28,13 @@ Bools = NDArray[np.bool_]
 
 
 def session_kind(session: str) -> str:
-    """`service` or `direct` (an already open session to one member): the session's name up to its first separator."""
-    head = session.replace("/", ":").split(":")[0].split("-")[0]
-    return head or SERVICE
+    """`service` or `direct` (an already open session to one member): what stands before the colon of `kind:to#n`."""
+    return session.partition(":")[0] or SERVICE
+
+
+def session_member(session: str) -> str:
+    """To whom a session `kind:to#n` goes: a member's pod, or a name that stands for all; "" when it does not say."""
+    return session.partition(":")[2].partition("#")[0]
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ class Ops:
     epoch: Ints
     server: Ints  # index into servers
     kind: Ints  # index into kinds
+    member: Ints  # index into members
     servers: list[str]
     kinds: list[str]
+    members: list[str]
 
     def __len__(self) -> int:
         return len(self.start)
@@ -54,6 +60,12 @@ class Ops:
     def ok(self) -> Bools:
         """Acknowledged operations."""
         mask: Bools = self.outcome == OK
+        return mask
+
+    def to(self, members: Iterable[str]) -> Bools:
+        """Operations of sessions that go to one of these members."""
+        wanted = set(members)
+        mask: Bools = np.isin(self.member, [i for i, name in enumerate(self.members) if name in wanted])
         return mask
 
     @property
@@ -65,24 +77,28 @@ class Ops:
         """When the first request was sent; None without ops."""
         return int(self.start.min()) if len(self) else None
 
-    def last_ns(self) -> int | None:
-        """When the last request was sent or answered; None without ops."""
-        if not len(self):
+    def last_ns(self, among: Bools | None = None) -> int | None:
+        """When the last request (`among` some) was sent or answered; None without ops."""
+        start, end = (self.start, self.end) if among is None else (self.start[among], self.end[among])
+        if not len(start):
             return None
-        known = self.end[self.end != FOREVER]
-        return max(int(self.start.max()), int(known.max()) if len(known) else 0)
+        known = end[end != FOREVER]
+        return max(int(start.max()), int(known.max()) if len(known) else 0)
 
 
 def ops_of(histories: Iterable[History]) -> Ops:
     """The histories' operations in one table."""
     servers: dict[str, int] = {}
     kinds: dict[str, int] = {SERVICE: 0, DIRECT: 1}
+    members: dict[str, int] = {}
     columns: dict[str, list[NDArray[Any]]] = {
-        name: [np.empty(0, np.int64)] for name in ("start", "end", "outcome", "write", "epoch", "server", "kind")
+        name: [np.empty(0, np.int64)]
+        for name in ("start", "end", "outcome", "write", "epoch", "server", "kind", "member")
     }
     for history in histories:
         load = ~(history.session == history.code("session", FINAL))
         kind_of = _renumber(history.names["session"], session_kind, kinds)
+        member_of = _renumber(history.names["session"], session_member, members)
         server_of = _renumber(history.names["server"], str, servers)
         for name, values in (
             ("start", history.start),
@@ -92,6 +108,7 @@ def ops_of(histories: Iterable[History]) -> Ops:
             ("epoch", history.epoch),
             ("server", server_of[history.server]),
             ("kind", kind_of[history.session]),
+            ("member", member_of[history.session]),
         ):
             columns[name].append(np.asarray(values)[load].astype(np.int64))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -103,8 +120,10 @@ def ops_of(histories: Iterable[History]) -> Ops:
         epoch=joined["epoch"],
         server=joined["server"],
         kind=joined["kind"],
+        member=joined["member"],
         servers=list(servers),
         kinds=list(kinds),
+        members=list(members),
     )
 
 

@@ -240,7 +240,7 @@ def _throughput(canvas: _Canvas, scenario: dict[str, Any]) -> None:
         silence = metrics.get("silence")
         if silence and silence[1] - silence[0] >= 1:
             x, width = canvas.scale.span(*silence)
-            words = f"{silence[1] - silence[0]:.1f} s without acknowledged writes"
+            words = f"{silence[1] - silence[0]:.1f} s without acknowledged writes {metrics['scope']}".rstrip()
             canvas.add(svg.rect(x, top + height - 4, width, 4, "silence", title=words))
             label = words if svg.fits(words, width) else f"{silence[1] - silence[0]:.1f} s"
             canvas.add(svg.text(x + width / 2, top + height - 8, label, "silence-label", "middle"))

@@ -110,6 +110,15 @@ def test_writes_through_direct_sessions_do_not_hide_an_outage_of_the_service() -
     assert (found["without_acks_s"], found["without_acks_service_s"]) == (1.0, 6.5)
 
 
+def test_members_that_are_stores_of_their_own_do_not_hide_each_others_outage() -> None:
+    """Sessions to the killed member count; the others, which go on, do not."""
+    killed = [write(t, session="service:a") for t in (1, 9, 16, 20)] + [write(t, session="direct:a#1") for t in (2, 17)]
+    others = [write(t / 2, server="b", session="service:b") for t in range(2, 60)]
+    found = measured([*killed, *others], Trace([pod(0, "SYNC", "u")]))
+    assert (found["without_acks_s"], found["scope"]) == (7.0, "to a")
+    assert measured([*killed, *others], Trace([]))["without_acks_s"] == 0.5
+
+
 def test_an_outage_that_lasts_to_the_end_counts_to_the_last_request() -> None:
     """Not to the scenario's end: nobody asked any more."""
     refused = [Op("add", t * S, t * S + 1000, 2, t, session="service") for t in range(10, 26)]
