@@ -121,3 +121,59 @@ def _disturb(rng: random.Random, ops: list[Op], span: int, fresh: int) -> list[O
         elif (what == 1 and op.f == "read" and op.outcome == OK) or (what == 2 and op.f == "cas"):
             ops[i] = op._replace(value=rng.choice([NIL, *range(1, fresh + 1)]))
     return ops
+
+
+def whole(state: Hashable, op: Op) -> list[Hashable]:
+    """An append-only list (state: tuple) with whole reads."""
+    assert isinstance(state, tuple)
+    if op.f == "add":
+        return [(*state, op.value)]
+    return [state] if state == tuple(op.values or ()) else []
+
+
+def whole_set(state: Hashable, op: Op) -> list[Hashable]:
+    """A grow-only set (state: frozenset) with whole reads."""
+    assert isinstance(state, frozenset)
+    if op.f == "add":
+        return [state | {op.value}]
+    values = op.values or ()
+    return [state] if state == frozenset(values) and len(values) == len(state) else []
+
+
+def random_whole(rng: random.Random, *, ordered: bool) -> list[Op]:
+    """A small history of adds and whole reads, drawn from a real execution and disturbed."""
+    span = rng.choice((6, 12, 20))
+    state: list[int] = []
+    ops: list[Op] = []
+    for process, point in enumerate(sorted(rng.uniform(0, span) for _ in range(rng.randint(3, 8)))):
+        start = max(0, int(point) - rng.choice((0, 0, 1, 3)))
+        end = int(point) + 1 + rng.choice((0, 0, 1, 3))
+        if rng.random() < 0.6:
+            outcome = rng.choice((OK, OK, OK, INFO, FAIL))
+            end = FOREVER if outcome == INFO else end
+            if outcome == OK or (outcome == INFO and rng.random() < 0.6):
+                state.append(process)
+            ops.append(Op("add", start, end, outcome, process, process=process))
+        else:
+            values = list(state)
+            if not ordered:
+                rng.shuffle(values)
+            ops.append(Op("read-all", start, end, OK, values=values, process=process))
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        i = rng.randrange(len(ops))
+        op = ops[i]
+        what = rng.randrange(4)
+        if what == 0 and op.outcome != INFO:
+            start, end = random_interval(rng, span)
+            ops[i] = op._replace(start=start, end=end)
+        elif op.values is not None:
+            values = list(op.values)
+            if what == 1 and values:
+                values.pop(rng.randrange(len(values)))
+            elif what == 2:
+                values.insert(rng.randint(0, len(values)), rng.randrange(8))
+            else:
+                rng.shuffle(values)
+            ops[i] = op._replace(values=values)
+    rng.shuffle(ops)
+    return ops

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from steadyset.checkers.append_list import LinearizableList
 from steadyset.checkers.base import Checker
 from steadyset.checkers.register import LinearizableRegister
 from steadyset.checkers.set_durability import SetDurability
+from steadyset.checkers.set_full import LinearizableSet
 from steadyset.checkers.split_brain import SplitBrain
 from steadyset.errors import UsageError
 
@@ -14,9 +16,20 @@ CHECKERS: tuple[type[Checker], ...] = (
     SetDurability,
     LinearizableRegister,
     SplitBrain,
+    LinearizableSet,
+    LinearizableList,
 )
 
-__all__ = ["CHECKERS", "Checker", "LinearizableRegister", "SetDurability", "SplitBrain", "make_checker"]
+__all__ = [
+    "CHECKERS",
+    "Checker",
+    "LinearizableList",
+    "LinearizableRegister",
+    "LinearizableSet",
+    "SetDurability",
+    "SplitBrain",
+    "make_checker",
+]
 
 
 def make_checker(rule: str, params: dict[str, Any] | None = None) -> Checker:

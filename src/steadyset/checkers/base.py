@@ -148,7 +148,49 @@ def judgement(
     )
 
 
-def listed(values: Sequence[int]) -> str:
+def conclude(
+    checker: Checker,
+    history: History,
+    violations: Iterable[Violation | None],
+    counts: Mapping[str, float],
+    wanted: Mapping[str, int],
+    resolved_by: str,
+    data: Mapping[str, Any] | None = None,
+) -> Judgement:
+    """FAIL for the first violation; INVALID for one that may stem from a torn recording, or when any of `counts` is
+    below what is `wanted` of it (at least 1 in all); else PASS."""
+    found = [violation for violation in violations if violation is not None]
+    found.sort(key=lambda violation: violation.needs_all)
+    unknown = counts.get("unknown", 0)
+    details = dict(data or {})
+    if "unknown_observed" in counts:
+        observed = counts["unknown_observed"]
+        details |= {"unknown_observed": observed, "unknown_resolved_by": resolved_by}
+        details["unknown_resolved_share"] = observed / unknown if unknown else 1.0
+    if found and not (found[0].needs_all and (not history.complete or found[0].kind == "not unique")):
+        details |= {"kind": found[0].kind, "violations": len(found)}
+        return judgement(
+            checker,
+            Verdict.FAIL,
+            found[0].summary,
+            history=history,
+            ops=found[0].ops,
+            lines=found[0].lines,
+            observed=counts,
+            data=details,
+        )
+    short = [f"{counts[name]:g} {name}, {least} needed" for name, least in wanted.items() if counts[name] < least]
+    if found:
+        summary, verdict = f"undecided: {found[0].summary}", Verdict.INVALID
+    elif short:
+        summary, verdict = f"too little was observed: {'; '.join(short)}", Verdict.INVALID
+    else:
+        seen = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in counts.items())
+        summary, verdict = f"holds for {seen}", Verdict.PASS
+    return judgement(checker, verdict, summary, history=history, observed=counts, data=details)
+
+
+def listed(values: Sequence[int] | Ints) -> str:
     """The first few values, and how many more there are."""
     head = ", ".join(shown(int(v)) for v in values[:LISTED_MAX])
     rest = len(values) - LISTED_MAX

@@ -54,9 +54,8 @@ def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
     unit, divide = ("s", NS_PER_S) if times_known else ("events", 1)
     parts.append(f'<line x1="{_LEFT}" y1="{axis}" x2="{_WIDTH - _LEFT}" y2="{axis}" stroke="#999"/>')
     parts.append(f'<text x="{_LEFT}" y="{axis + 16}" fill="#555">0</text>')
-    parts.append(
-        f'<text x="{_WIDTH - _LEFT}" y="{axis + 16}" fill="#555" text-anchor="end">{(high - low) / divide:g} {unit}</text>'
-    )
+    span = f"{(high - low) / divide:g} {unit}"
+    parts.append(f'<text x="{_WIDTH - _LEFT}" y="{axis + 16}" fill="#555" text-anchor="end">{span}</text>')
     parts += [
         f'<text x="{_LEFT}" y="{axis + 38 + 18 * n}" fill="#333">{escape(line)}</text>' for n, line in enumerate(lines)
     ]
