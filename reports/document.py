@@ -187,6 +187,7 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
         },
         "traceback": scenario.metrics.get("traceback", []),
         "not_tested": scenario.metrics.get("not_tested", []),
+        "trace_from": clock(evidence.trace.start_ns) if evidence.trace and evidence.trace.records else None,
         "load_from": clock(first) if (first := ops.first_ns()) is not None else None,
         "series": series.load_series(ops, begin, until) if len(ops) else None,
         "acks": [

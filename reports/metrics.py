@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,18 +69,20 @@ def longest_silence(times: Ints, begin: int, until: int) -> tuple[int, int] | No
     A stretch runs from one time to the next; the first may begin before `begin`, the last ends at `until`.
     """
     stretches = silences(times, begin, until)
-    return max(stretches, key=lambda s: s[1] - s[0], default=None)
+    if not len(stretches):
+        return None
+    first, last = stretches[np.argmax(stretches[:, 1] - stretches[:, 0])]
+    return int(first), int(last)
 
 
-def silences(times: Ints, begin: int, until: int) -> list[tuple[int, int]]:
-    """Every stretch between neighbouring `times` that touches [begin, until]; empty when there are no times at all."""
+def silences(times: Ints, begin: int, until: int) -> Ints:
+    """Rows (from, until): the stretches between neighbouring `times` that touch [begin, until]; none without times."""
     known = np.sort(times[times <= until])
     if not len(known):
-        return []
-    marks = [*known.tolist(), until]
-    if known[0] > begin:
-        marks.insert(0, begin)
-    return [(a, b) for a, b in pairwise(marks) if b > begin and a < until]
+        return np.empty((0, 2), np.int64)
+    marks = np.concatenate([[begin] if known[0] > begin else [], known, [until]]).astype(np.int64)
+    stretches = np.column_stack([marks[:-1], marks[1:]])
+    return stretches[(stretches[:, 1] > begin) & (stretches[:, 0] < until)]
 
 
 def affected_pods(trace: Trace, fault: FaultSpan, namespace: str = "") -> list[str]:
@@ -231,8 +232,8 @@ def first_new_ack(ops: Ops, window: Window, targets: frozenset[str], hit_ns: int
     if not before.any():
         return None
     newest = int(ops.epoch[before].max())
-    order = np.lexsort((ops.end, ops.epoch))
-    old = ops.servers[int(ops.server[[i for i in order if before[i]][-1]])]
+    among = np.flatnonzero(before)
+    old = ops.servers[int(ops.server[among[np.lexsort((ops.end[among], ops.epoch[among]))[-1]]])]
     after = acked & (ops.start >= window.inject)
     found = after & (ops.epoch > newest) & (newest >= 0)
     for code, server in enumerate(ops.servers):
@@ -305,9 +306,10 @@ def outage(found: Found, ops: Ops, scope: Bools, begin: int, until: int) -> None
         why = "no write was acknowledged" if mask.any() else "no write was recorded"
         found.put(name, longest[1] if longest else None, longest[0] if longest else 0, why)
         if name == "without_acks_s":
-            total = [b - a for a, b in silences(times, begin, end) if b - a >= SILENCE_COUNTED_S * 1e9]
+            lengths = np.diff(silences(times, begin, end)) / 1e9
+            total = float(lengths[lengths >= SILENCE_COUNTED_S].sum())
             found.values["silence_ns"] = longest
-            found.values["without_acks_total_s"] = round(sum(total) / 1e9, 3) if longest else None
+            found.values["without_acks_total_s"] = round(total, 3) if longest else None
 
 
 def fault_metrics(window: Window, trace: Trace | None, ops: Ops, namespace: str = "") -> dict[str, Any]:

@@ -196,4 +196,4 @@ def test_silences_begin_and_end_where_they_should() -> None:
     """A stretch may begin before the fault; times before the last one of before do not matter."""
     assert metrics.longest_silence(times(1, 2, 8, 9), round(3 * S), 10 * S) == (2 * S, 8 * S)
     assert metrics.longest_silence(times(), 0, S) is None
-    assert metrics.silences(times(5), 0, 6 * S) == [(0, 5 * S), (5 * S, 6 * S)]
+    assert metrics.silences(times(5), 0, 6 * S).tolist() == [[0, 5 * S], [5 * S, 6 * S]]
