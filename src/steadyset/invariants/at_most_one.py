@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from steadyset.invariants.base import Findings, plural
 from steadyset.invariants.evidence import Interval, intervals
-from steadyset.invariants.objects import ordinal, pods_of, ready, short
+from steadyset.invariants.objects import ordinal, pods_of, ready, short, terminating
 from steadyset.trace import NODE_EVIDENCE, Lifetime, Trace
 from steadyset.verdict import Judgement
 
@@ -48,7 +48,7 @@ class AtMostOnePerIdentity:
             ran = [uid for uid in order if any(i.what == "container" for i in incarnations[uid])]
             found.count("replacements", max(0, len(ran) - 1))
             for old, new in combinations(order, 2):
-                self._pair(found, name, incarnations[old], incarnations[new])
+                self._pair(found, name, incarnations[old], incarnations[new], forced=_forced(pods.get(old)))
         self._unseen(found, pods, identities)
         for gap in trace.gaps(NODE_EVIDENCE):
             found.hidden(gap, "a container or a mount of the old pod beside the new one")
@@ -74,7 +74,7 @@ class AtMostOnePerIdentity:
                 found[names[item.pod_uid]][item.pod_uid].append(item)
         return found
 
-    def _pair(self, found: Findings, name: str, old: list[Interval], new: list[Interval]) -> None:
+    def _pair(self, found: Findings, name: str, old: list[Interval], new: list[Interval], *, forced: bool) -> None:
         for what, other in (("container", "container"), ("mount", "mount"), ("container", "mount")):
             clashes = [
                 (a, b)
@@ -84,6 +84,7 @@ class AtMostOnePerIdentity:
                 and b.what == other
                 and a.overlap_ns(b) > 0
                 and (what == "container" or a.label == b.label)
+                and not (what == other == "mount" and forced and self._idle(found, name, a, b, old))
             ]
             if not clashes:
                 continue
@@ -98,6 +99,18 @@ class AtMostOnePerIdentity:
                 f"pod's {a.what} {a.label} ({short(a.pod_uid)} on {a.node}) was there {until}: {seconds:.3f} s",
             )
             found.spans.append((max(a.start, b.start), min(a.end, b.end), f"{name} twice"))
+
+    def _idle(self, found: Findings, name: str, a: Interval, b: Interval, old: list[Interval]) -> bool:
+        """A forced deletion promises no unmount. On one node, and with no container left to use it, it harms nobody."""
+        in_use = any(i.what == "container" and i.overlap_ns(b) > 0 for i in old)
+        if a.node != b.node or in_use:
+            return False
+        found.count("idle_mounts_of_forced_deletions")
+        found.data.setdefault("idle", []).append(
+            f"{name}: the idle mount of force-deleted {short(a.pod_uid)} on {a.node} outlived the new one's start by "
+            f"{a.overlap_ns(b) / 1e9:.3f} s"
+        )
+        return True
 
     def _twice(self, found: Findings, name: str, items: list[Interval]) -> None:
         """Within one pod a container is restarted only after its last run has ended."""
@@ -117,3 +130,10 @@ class AtMostOnePerIdentity:
             ran = any(i.what == "container" for i in identities[life.name].get(life.uid, []))
             if not ran and any(ready(state) for _, state in life.states()):
                 found.undecided(f"pod {life.name} ({short(life.uid)}) was Ready, but no node saw its containers")
+
+
+def _forced(life: Lifetime | None) -> bool:
+    """Whether the pod's API object was removed at once (grace 0), without waiting for its node."""
+    if life is None or life.deletion is None:
+        return False
+    return not any(terminating(record.obj) for record in life.records)

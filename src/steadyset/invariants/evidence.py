@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steadyset.invariants.objects import spec
 from steadyset.trace import Trace
 
 
@@ -29,6 +30,7 @@ class Interval:
 
 def intervals(trace: Trace) -> list[Interval]:
     """Every container run (sandboxes left out) and every mount of a CSI volume, in order of start."""
+    handles = _volumes_by_handle(trace)
     opened: dict[tuple[str, str, str], tuple[int, dict[str, str]]] = {}
     found: list[Interval] = []
     for record in trace.node_events:
@@ -41,12 +43,24 @@ def intervals(trace: Trace) -> list[Interval]:
         else:
             key = ("mount", facts["node"], facts["path"])
         if kind in ("container-started", "mounted"):
+            if facts.get("handle"):
+                facts = {**facts, "volume": handles.get(facts["handle"], "")}
             opened.setdefault(key, (record.t, facts))
         elif key in opened:
             start, began = opened.pop(key)
             found.append(_interval(key, start, record.t, True, began))
     found += [_interval(key, start, trace.end_ns, False, facts) for key, (start, facts) in opened.items()]
     return sorted(found, key=lambda i: (i.start, i.end))
+
+
+def _volumes_by_handle(trace: Trace) -> dict[str, str]:
+    """CSI volume handle to PersistentVolume: a staging mount knows only its handle."""
+    found: dict[str, str] = {}
+    for life in trace.lifetimes("PersistentVolume"):
+        handle = (spec(life.records[0].obj).get("csi") or {}).get("volumeHandle")
+        if handle:
+            found[str(handle)] = life.name
+    return found
 
 
 def _interval(key: tuple[str, str, str], start: int, end: int, ended: bool, facts: dict[str, str]) -> Interval:

@@ -199,7 +199,7 @@ class NodeEvidence(threading.Thread):
             if match := POD_MOUNT.match(path):
                 facts: dict[str, object] = {"pod_uid": match[1], "volume": match[2], "path": path}
             elif STAGE_MOUNT.match(path):
-                facts = {"pod_uid": "", "volume": self._staged_volume(node, path), "path": path}
+                facts = {"pod_uid": "", "volume": "", "handle": self._staged_handle(node, path), "path": path}
             else:
                 continue
             seen[fields[0], path] = facts
@@ -210,11 +210,11 @@ class NodeEvidence(threading.Thread):
                 node.mounts[key] = facts
                 self._event(node, "mounted", facts, t=now, more=INITIAL if initial else None)
 
-    def _staged_volume(self, node: NodeState, path: str) -> str:
-        """The PersistentVolume of a staging mount, from the file that the kubelet keeps beside it; "" when unknown."""
+    def _staged_handle(self, node: NodeState, path: str) -> str:
+        """The CSI volume handle of a staging mount, from the file that the kubelet keeps beside it; "" when unknown."""
         try:
             data = (node.root / path.lstrip("/")).parent.joinpath("vol_data.json").read_bytes()
-            return str(msgspec.json.decode(data).get("specVolID", ""))
+            return str(msgspec.json.decode(data).get("volumeHandle", ""))
         except (OSError, msgspec.DecodeError):
             return ""
 
