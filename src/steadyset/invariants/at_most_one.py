@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from steadyset.invariants.base import Findings, plural
 from steadyset.invariants.evidence import Interval, intervals
-from steadyset.invariants.objects import ordinal, pods_of, ready, short, terminating
+from steadyset.invariants.objects import meta, ordinal, pods_of, ready, short
 from steadyset.trace import NODE_EVIDENCE, Lifetime, Trace
 from steadyset.verdict import Judgement
 
@@ -136,4 +136,4 @@ def _forced(life: Lifetime | None) -> bool:
     """Whether the pod's API object was removed at once (grace 0), without waiting for its node."""
     if life is None or life.deletion is None:
         return False
-    return not any(terminating(record.obj) for record in life.records)
+    return not any((meta(record.obj).get("deletionGracePeriodSeconds") or 0) > 0 for record in life.records)
