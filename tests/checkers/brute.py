@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, Op
@@ -11,7 +11,7 @@ from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, Op
 Apply = Callable[[Hashable, Op], list[Hashable]]
 
 
-def linearizable(ops: list[Op], apply: Apply, initial: Hashable) -> bool:
+def linearizable(ops: list[Op], apply: Apply, initial: Hashable, chained: Sequence[tuple[int, int]] = ()) -> bool:
     """Whether some order respects time (end < start is before) and the model.
 
     `apply(state, op)` lists the states after op, [] when op is impossible. Every op of known
@@ -21,6 +21,8 @@ def linearizable(ops: list[Op], apply: Apply, initial: Hashable) -> bool:
     before = [
         sum(1 << j for j in range(count) if ops[j].outcome != INFO and ops[j].end < ops[i].start) for i in range(count)
     ]
+    for i, j in chained:  # ops[i] comes before ops[j] whatever their times
+        before[j] |= 1 << i
     must = sum(1 << i for i in range(count) if ops[i].outcome != INFO)
 
     @cache
@@ -177,3 +179,116 @@ def random_whole(rng: random.Random, *, ordered: bool) -> list[Op]:
             ops[i] = op._replace(values=values)
     rng.shuffle(ops)
     return ops
+
+
+def queue(state: Hashable, op: Op) -> list[Hashable]:
+    """A FIFO queue (state: tuple); a dequeue of unknown outcome takes whatever is first, or nothing."""
+    assert isinstance(state, tuple)
+    if op.f == "enqueue":
+        return [(*state, op.value)]
+    if op.outcome == INFO:
+        return [state[1:]]
+    if op.value == NIL:
+        return [] if state else [state]
+    return [state[1:]] if state and state[0] == op.value else []
+
+
+def counter(state: Hashable, op: Op) -> list[Hashable]:
+    """A counter; inc may return the new value."""
+    assert isinstance(state, int)
+    if op.f == "read":
+        return [state] if state == op.value else []
+    return [state + op.value] if op.result in (NIL, state + op.value) else []
+
+
+def mutex(state: Hashable, op: Op) -> list[Hashable]:
+    """A lock: held or not."""
+    return [op.f == "acquire"] if state == (op.f == "release") else []
+
+
+def _points(rng: random.Random, most: int) -> list[tuple[int, int]]:
+    """Intervals around points of a real execution, in the order of the points."""
+    span = rng.choice((6, 12, 20))
+    points = sorted(rng.uniform(0, span) for _ in range(rng.randint(3, most)))
+    wide = rng.choice(((0, 0, 1, 3), (0, 1, 3, 6)))
+    return [(max(0, int(p) - rng.choice(wide)), int(p) + 1 + rng.choice(wide)) for p in points]
+
+
+def _moved(rng: random.Random, ops: list[Op]) -> list[Op]:
+    for _ in range(rng.choice((0, 1, 1, 2)) if ops else 0):
+        i = rng.randrange(len(ops))
+        start, end = random_interval(rng, 15)
+        ops[i] = ops[i]._replace(start=start, end=FOREVER if ops[i].outcome == INFO else end)
+    return ops
+
+
+def random_queue(rng: random.Random, *, empties: bool, drains: bool) -> list[Op]:  # noqa: PLR0912
+    """A small queue history, drawn from a real execution and disturbed."""
+    state: list[int] = []
+    ops: list[Op] = []
+    for n, (start, point_end) in enumerate(_points(rng, 9)):
+        outcome = rng.choice((OK, OK, OK, OK, INFO, FAIL) if n % 2 else (OK, OK, OK, INFO))
+        end = FOREVER if outcome == INFO else point_end
+        if rng.random() < 0.5:
+            if outcome == OK or (outcome == INFO and rng.random() < 0.5):
+                state.append(n)
+            ops.append(Op("enqueue", start, end, outcome, n))
+        elif drains and state and rng.random() < 0.4:
+            count = rng.randint(1, len(state))
+            ops.append(Op("drain", start, max(start + 1, end if end < FOREVER else start), OK, values=state[:count]))
+            state = state[count:]
+        elif state:
+            if outcome == OK or (outcome == INFO and rng.random() < 0.5):
+                ops.append(Op("dequeue", start, end, outcome, state.pop(0) if outcome == OK else NIL))
+                if outcome == INFO:
+                    state.pop(0)
+            else:
+                ops.append(Op("dequeue", start, end, outcome))
+        elif empties and outcome == OK:
+            ops.append(Op("dequeue", start, end))
+    if not ops:
+        return [Op("enqueue", 0, 1, OK, 0)]
+    what = rng.randrange(4)
+    if what == 0:
+        i = rng.randrange(len(ops))
+        if ops[i].f == "dequeue" and ops[i].outcome == OK and ops[i].value != NIL:
+            ops[i] = ops[i]._replace(value=rng.randrange(9))
+    elif what == 1:
+        ops.pop(rng.randrange(len(ops)))
+    return _moved(rng, ops) or [Op("enqueue", 0, 1, OK, 0)]
+
+
+def random_counter(rng: random.Random, *, returning: bool, steps: tuple[int, ...] = (1,)) -> list[Op]:
+    """A small counter history, drawn from a real execution and disturbed."""
+    state, ops = 0, []
+    for start, point_end in _points(rng, 8):
+        outcome = rng.choice((OK, OK, OK, INFO, FAIL))
+        end = FOREVER if outcome == INFO else point_end
+        if rng.random() < 0.6:
+            step = rng.choice(steps)
+            if outcome == OK or (outcome == INFO and rng.random() < 0.5):
+                state += step
+            ops.append(Op("inc", start, end, outcome, step, result=state if returning and outcome == OK else NIL))
+        else:
+            ops.append(Op("read", start, end, outcome, state if outcome == OK else NIL))
+    if rng.random() < 0.5:
+        i = rng.randrange(len(ops))
+        if ops[i].f == "read" and ops[i].outcome == OK:
+            ops[i] = ops[i]._replace(value=max(0, ops[i].value + rng.choice((-1, 1))))
+        elif ops[i].result != NIL:
+            ops[i] = ops[i]._replace(result=max(0, ops[i].result + rng.choice((-1, 1))))
+    return _moved(rng, ops)
+
+
+def random_mutex(rng: random.Random) -> list[Op]:
+    """A small lock history, drawn from a real execution and disturbed."""
+    held, ops = False, []
+    for start, end in _points(rng, 8):
+        outcome = rng.choice((OK, OK, OK, INFO, FAIL))
+        f = "release" if held else "acquire"
+        if outcome == OK or (outcome == INFO and rng.random() < 0.5):
+            held = not held
+        ops.append(Op(f, start, FOREVER if outcome == INFO else end, outcome))
+    if rng.random() < 0.3:
+        ops.pop(rng.randrange(len(ops)))
+    return _moved(rng, ops)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from steadyset.checkers.append_list import LinearizableList
+from steadyset.checkers.bank import Bank
 from steadyset.checkers.base import Checker
+from steadyset.checkers.counter import Counter
+from steadyset.checkers.fifo_queue import FifoQueue
+from steadyset.checkers.mutex import Mutex
 from steadyset.checkers.register import LinearizableRegister
 from steadyset.checkers.set_durability import SetDurability
 from steadyset.checkers.set_full import LinearizableSet
@@ -18,14 +22,22 @@ CHECKERS: tuple[type[Checker], ...] = (
     SplitBrain,
     LinearizableSet,
     LinearizableList,
+    FifoQueue,
+    Counter,
+    Mutex,
+    Bank,
 )
 
 __all__ = [
     "CHECKERS",
+    "Bank",
     "Checker",
+    "Counter",
+    "FifoQueue",
     "LinearizableList",
     "LinearizableRegister",
     "LinearizableSet",
+    "Mutex",
     "SetDurability",
     "SplitBrain",
     "make_checker",

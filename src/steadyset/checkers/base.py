@@ -156,9 +156,10 @@ def conclude(
     wanted: Mapping[str, int],
     resolved_by: str,
     data: Mapping[str, Any] | None = None,
+    undecided: str = "",
 ) -> Judgement:
-    """FAIL for the first violation; INVALID for one that may stem from a torn recording, or when any of `counts` is
-    below what is `wanted` of it (at least 1 in all); else PASS."""
+    """FAIL for the first violation; INVALID for one that may stem from a torn recording, when something is `undecided`,
+    or when any of `counts` is below what is `wanted` of it; else PASS."""
     found = [violation for violation in violations if violation is not None]
     found.sort(key=lambda violation: violation.needs_all)
     unknown = counts.get("unknown", 0)
@@ -182,6 +183,8 @@ def conclude(
     short = [f"{counts[name]:g} {name}, {least} needed" for name, least in wanted.items() if counts[name] < least]
     if found:
         summary, verdict = f"undecided: {found[0].summary}", Verdict.INVALID
+    elif undecided:
+        summary, verdict = undecided, Verdict.INVALID
     elif short:
         summary, verdict = f"too little was observed: {'; '.join(short)}", Verdict.INVALID
     else:

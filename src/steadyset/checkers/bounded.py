@@ -14,10 +14,13 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from steadyset.history import FOREVER
+from steadyset.checkers.base import Violation, seconds, unique_ops
+from steadyset.history import FOREVER, History
 
 SEARCH_BUDGET_S: Final = 10.0
 _CLOCK_EVERY: Final = 256  # configurations between two looks at the clock
+_STATES_SHOWN: Final = 4
+_NEAR_SHOWN: Final = 8
 
 State = Hashable
 Step = Callable[[State, "Item"], State | None]  # the state after the op, or None when it is impossible there
@@ -152,3 +155,23 @@ def register_step(state: State, item: Item) -> State | None:
     if item.kind == "cas":
         return item.b if state == item.a else None
     return state if state != item.a else None
+
+
+def search_ops(
+    history: History, items: Sequence[Item], step: Step, initial: State, budget_s: float = SEARCH_BUDGET_S
+) -> tuple[Violation | None, str]:
+    """The violation a search finds, or why nothing could be decided ("" when there is an order)."""
+    outcome = search(items, step, [initial], budget_s)
+    if outcome.linearizable is None:
+        seen = f"{outcome.configurations} configurations of {len(items)} ops"
+        return None, f"unknown: the search did not end within search_budget_s = {budget_s:g} s ({seen})"
+    stuck = outcome.stuck
+    if outcome.linearizable or stuck is None:
+        return None, ""
+    near = [item for item in items if item.start <= stuck.end and item.end >= stuck.start and item.op != stuck.op]
+    near.sort(key=lambda item: item.start)
+    line = f"when {stuck.kind} ended at {seconds(history, stuck.end)} no order of all ops before it was possible"
+    if len(outcome.states) <= _STATES_SHOWN:
+        line += f"; the state just before could only be {' or '.join(map(str, outcome.states))}"
+    ops = unique_ops(*(item.op for item in near[-_NEAR_SHOWN:]), stuck.op)
+    return Violation("not linearizable", f"no order of the ops explains {stuck.kind} (op {stuck.op})", ops, [line]), ""
