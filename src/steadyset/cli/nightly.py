@@ -23,6 +23,7 @@ from steadyset.rundir import RunDir
 from steadyset.verdict import Verdict
 
 INTERRUPTED = 130
+LOG_COLUMNS = 140  # of the table where stdout is no terminal
 CLEANUP_DEADLINE_S = 240.0  # an interrupted pytest heals faults and removes the stack within this
 PYTEST_NO_TESTS = 5
 PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
@@ -73,6 +74,7 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
     with interruptible():
         try:
             info = bring_up(options, run)
+            options.cluster_file = info.path
             code = run_suites(pytest_argv(options, run, targets, faults, controls=given["controls"]))
         except KeyboardInterrupt:
             code = INTERRUPTED
@@ -152,10 +154,7 @@ def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str]
     argv = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(Path(targets[0]).parent)]
     argv += ["--import-mode=importlib", "-p", "no:cacheprovider", "-q", "--no-header", "-rs", "--tb=short"]
     argv += ["--run-dir", str(run.path), "--alluredir", str(run.path / "allure-results")]
-    for name in ("cluster", "kubeconfig", "context", "stack", "variant", "storage_class", "registry", "pull_secret"):
-        if getattr(options, name):
-            argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    for name in ("confirm_uid", "cluster_name", "kubernetes_version", "profile", "seed", "users"):
+    for name in ("cluster_file", "stack", "variant", "seed", "users"):
         if getattr(options, name):
             argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     if options.keep:
@@ -288,6 +287,9 @@ def show(run: RunDir, document: dict[str, Any], *, as_json: bool) -> None:
         }
         click.echo(json.dumps(result, indent=1))
         return
+    from rich.console import Console
+
     from steadyset.reports.terminal import print_verdicts
 
-    print_verdicts(document, page=str(run.path / "index.html"))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_COLUMNS)
+    print_verdicts(document, console, page=str(run.path / "index.html"))
