@@ -23,7 +23,7 @@ MARKS = {"PASS": "✓", "FAIL": "✗", "INVALID": "∅", "ERROR": "!"}
 MEANINGS = {
     "PASS": "every promise that was tested was kept",
     "FAIL": "a promise was broken",
-    "INVALID": "some scenario proves nothing: a fault did not bite, or too little was observed",
+    "INVALID": "some scenario proves nothing: it was cut short, its fault did not bite, or too little was observed",
     "ERROR": "the instrument broke",
 }
 METRICS = (

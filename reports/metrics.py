@@ -221,11 +221,14 @@ class NewAck:
     before: str  # the server that acknowledged with the newest epoch before the fault; "" when none did
 
 
-def first_new_ack(ops: Ops, window: Window, targets: frozenset[str], hit_ns: int | None) -> NewAck | None:
+def first_new_ack(
+    ops: Ops, window: Window, targets: frozenset[str], hit_ns: int | None, *, own_stores: bool = False
+) -> NewAck | None:
     """The first acknowledgement after the fault of a newer epoch than any before, or of a target's new incarnation.
 
     `targets` are the names under which the affected pods acknowledge. Where servers tell no epoch, a target's first
-    acknowledgement of a request sent after `hit_ns` (when it was seen to be gone) counts.
+    acknowledgement of a request sent after `hit_ns` (when it was seen to be gone) counts. With `own_stores`, each
+    member being a store of its own, only the targets' acknowledgements count, and each succeeds itself.
     """
     acked = ops.acknowledged_writes & (ops.end != FOREVER) & (ops.end >= window.begin) & (ops.end <= window.until)
     before = acked & (ops.end <= window.inject)
@@ -235,7 +238,7 @@ def first_new_ack(ops: Ops, window: Window, targets: frozenset[str], hit_ns: int
     among = np.flatnonzero(before)
     old = ops.servers[int(ops.server[among[np.lexsort((ops.end[among], ops.epoch[among]))[-1]]])]
     after = acked & (ops.start >= window.inject)
-    found = after & (ops.epoch > newest) & (newest >= 0)
+    found = after & (ops.epoch > newest) & (newest >= 0 and not own_stores)
     for code, server in enumerate(ops.servers):
         if server not in targets:
             continue
@@ -247,26 +250,35 @@ def first_new_ack(ops: Ops, window: Window, targets: frozenset[str], hit_ns: int
     if not found.any():
         return None
     first = int(np.flatnonzero(found)[np.argmin(ops.end[found])])
-    return NewAck(int(ops.end[first]), ops.servers[int(ops.server[first])], int(ops.epoch[first]), old)
+    server = ops.servers[int(ops.server[first])]
+    return NewAck(int(ops.end[first]), server, int(ops.epoch[first]), server if own_stores else old)
 
 
 def label_switch(trace: Trace, window: Window, old: str, new: str, namespace: str = "") -> tuple[int, str] | None:
     """When the last Service that pointed at pod `old` and not at `new` pointed at `new`, and its name.
 
-    None when no Service did, or one never switched.
+    With `old` and `new` the same pod: when the last Service that lost it had it back. None when no Service did, or one
+    never switched.
     """
-    at_inject: dict[str, frozenset[str]] = {}
-    switched: dict[str, int] = {}
+    follows: dict[str, int] = {}  # Services that have to switch, and when they did
+    pods: dict[str, frozenset[str]] = {}
     for change in lanes.service_switches(trace, namespace):
-        if change.time <= window.inject:
-            at_inject[change.service] = change.pods
-        elif change.time <= window.until and new in change.pods:
-            switched.setdefault(change.service, change.time)
-    follows = [s for s, pods in at_inject.items() if old in pods and new not in pods]
-    if not follows or any(service not in switched for service in follows):
+        if change.time > window.until:
+            break
+        had, pods[change.service] = pods.get(change.service, frozenset()), change.pods
+        if change.time > window.inject:
+            if old == new and new in had and new not in change.pods:
+                follows[change.service] = 0
+            elif new in change.pods and not follows.get(change.service, 1):
+                follows[change.service] = change.time
+        elif old != new:
+            follows.pop(change.service, None)
+            if old in change.pods and new not in change.pods:
+                follows[change.service] = 0
+    if not follows or not all(follows.values()):
         return None
-    slowest = max(follows, key=lambda service: switched[service])
-    return switched[slowest], slowest
+    slowest = max(follows, key=lambda service: follows[service])
+    return follows[slowest], slowest
 
 
 def latencies(ops: Ops, begin: int, until: int) -> dict[str, Any]:
@@ -336,7 +348,7 @@ def fault_metrics(window: Window, trace: Trace | None, ops: Ops, namespace: str 
             found.put(name, measure(trace, window, pods, namespace), since, nobody or why)
         names = lanes.server_pods(trace, namespace)
         targets = frozenset(server for server in ops.servers if pod_of(server, names) in pods)
-    ack = first_new_ack(ops, window, targets, hit[0] if hit else None)
+    ack = first_new_ack(ops, window, targets, hit[0] if hit else None, own_stores=bool(scope_words))
     found.put(
         "first_ack_s", ack.time if ack else None, since, "no write of a newer epoch or incarnation was acknowledged"
     )
@@ -374,10 +386,11 @@ def _label_lag(found: Found, window: Window, trace: Trace | None, ack: NewAck | 
         return
     names = lanes.server_pods(trace, namespace)
     old, new = pod_of(ack.before, names), pod_of(ack.server, names)
-    if not old or not new or old == new:
-        found.put("label_lag_s", None, 0, "the primary stayed the same pod" if old and old == new else "unknown pods")
+    if not old or not new:
+        found.put("label_lag_s", None, 0, f"no pod is known as {ack.server if old else ack.before}")
         return
     switch = label_switch(trace, window, old, new, namespace)
-    found.put("label_lag_s", switch[0] if switch else None, ack.time, f"no Service went from {old} to {new}")
+    why = f"no Service lost {new} and had it back" if old == new else f"no Service went from {old} to {new}"
+    found.put("label_lag_s", switch[0] if switch else None, ack.time, why)
     if switch:
         found.values["label_lag_service"] = switch[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -119,6 +120,52 @@ def test_members_that_are_stores_of_their_own_do_not_hide_each_others_outage() -
     assert measured([*killed, *others], Trace([]))["without_acks_s"] == 0.5
 
 
+def endpoints(t: float, *pods: str, service: str = "rw") -> Record:
+    """An EndpointSlice record with these ready pods."""
+    state = {
+        "metadata": {"labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [{"targetRef": {"kind": "Pod", "name": name}} for name in pods],
+    }
+    raw = msgspec.Raw(msgspec.json.encode(state))
+    return Record(t=round(t * S), w=0, e="MODIFIED", k="EndpointSlice", ns="x", name=service, uid=service, raw=raw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([endpoints(0, "a"), endpoints(14, "b")], (14, "rw")),
+        ([endpoints(0, "a"), endpoints(12), endpoints(15, "b")], (15, "rw")),
+        ([endpoints(0, "a"), endpoints(14, "a")], None),
+        ([endpoints(0, "a", "b"), endpoints(14, "b")], None),
+        ([endpoints(0, "a"), endpoints(14, "b"), endpoints(0, "a", service="slow")], None),
+        (
+            [endpoints(0, "a"), endpoints(14, "b"), endpoints(0, "a", service="s"), endpoints(20, "b", service="s")],
+            (20, "s"),
+        ),
+        ([endpoints(0, "a"), endpoints(31, "b")], None),
+    ],
+)
+def test_the_label_switch_is_that_of_the_slowest_service_that_follows(changes: Any, expected: Any) -> None:
+    """A Service of all members does not follow the primary; one that never switched makes it unknown."""
+    found = metrics.label_switch(Trace(changes), window(), "a", "b")
+    assert found == (None if expected is None else (expected[0] * S, expected[1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([endpoints(0, "a"), endpoints(11), endpoints(13, "a")], (13, "rw")),
+        ([endpoints(0, "a"), endpoints(11)], None),
+        ([endpoints(0, "a")], None),
+        ([endpoints(0, "a"), endpoints(5), endpoints(6, "a")], None),
+    ],
+)
+def test_a_member_that_comes_back_is_followed_by_its_own_service(changes: Any, expected: Any) -> None:
+    """Lost after the fault and had back; what was lost before it does not count."""
+    found = metrics.label_switch(Trace(changes), window(), "a", "a")
+    assert found == (None if expected is None else (expected[0] * S, expected[1]))
+
+
 def test_an_outage_that_lasts_to_the_end_counts_to_the_last_request() -> None:
     """Not to the scenario's end: nobody asked any more."""
     refused = [Op("add", t * S, t * S + 1000, 2, t, session="service") for t in range(10, 26)]
@@ -127,8 +174,6 @@ def test_an_outage_that_lasts_to_the_end_counts_to_the_last_request() -> None:
 
 def pod(t: float, e: str, uid: str, node: str = "n1", *, ready: bool = True, container: str = "c1") -> Record:
     """A record of pod a."""
-    import msgspec
-
     state = {
         "metadata": {"name": "a", "uid": uid},
         "spec": {"nodeName": node},
