@@ -154,22 +154,20 @@ class PostgresClient:
         return self._answer(op, row)
 
     def _answer(self, op: Op, row: Any) -> Answer:
+        """What the server's row says; epoch 0 in it means that a replica answered."""
         if row is None:
             return Answer("fail", error="no such register")
         result, server, epoch = row[0], str(row[1]), int(row[2])
+        outcome, error = "ok", ""
         if any(_UNREPLICATED in notice for notice in self._notices):
-            return Answer("info", server=server, epoch=epoch, error="committed on the primary, not replicated")
-        if op.f == "cas" and result != op.value:
-            return Answer("fail", value=result, server=server, epoch=epoch, error="mismatch")
-        if op.f in ("read", "read-all"):
-            if not epoch and not self._replica_reads:
-                return Answer("fail", server=server, error="a replica answered")
-            # A read's epoch is of interest only when a primary gave it.
-            epoch = epoch or -1
-            if op.f == "read-all":
-                return Answer("ok", values=sorted(result), server=server, epoch=epoch)
-            return Answer("ok", value=result, server=server, epoch=epoch)
-        return Answer("ok", server=server, epoch=epoch)
+            outcome, error = "info", "committed on the primary, not replicated"
+        elif op.f == "cas" and result != op.value:
+            outcome, error = "fail", "mismatch"
+        elif not epoch and not self._replica_reads:
+            outcome, error, result = "fail", "a replica answered", None
+        if op.f == "read-all" and result is not None:
+            return Answer(outcome, values=sorted(result), server=server, epoch=epoch or -1, error=error)
+        return Answer(outcome, value=result, server=server, epoch=epoch or -1, error=error)
 
 
 def describe_error(error: BaseException) -> str:
@@ -179,7 +177,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, psycopg.Error):
         if error.sqlstate:
             return f"{error.sqlstate} {error.diag.message_primary or type(error).__name__}"
-        first = str(error).strip().splitlines()[-1] if str(error).strip() else ""
+        first = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {first.rpartition('failed: ')[2]}"
     return f"{type(error).__name__}: {error}"
 
