@@ -1,0 +1,78 @@
+"""Negative controls on the probe stack: each is wrong on purpose, and each must be found out."""
+
+import pytest
+
+from steadyset.chaos.faults.network_partition import FAULT as NETWORK_PARTITION
+from steadyset.chaos.faults.pod_kill import FAULT as POD_KILL
+from steadyset.chaos.faults.volume_detach import FAULT as VOLUME_DETACH
+from steadyset.fixtures.machine import component_stopped, node_cut_off
+
+pytestmark = [pytest.mark.control, pytest.mark.stacks("probe")]
+
+
+@pytest.mark.fault("pod-kill")
+@pytest.mark.variant("emptydir")
+def test_emptydir_poses_as_a_volume(stack, observer, load, chaos, report):
+    """Goal: an emptyDir in the place of a claim is found, and what it lost is listed.
+
+    Method: append to members whose data lies in an emptyDir, delete one with grace 0, read every key back.
+    """
+    report.expect("FAIL", rule="pvc-retention")
+    with load.run() as history:
+        report.judge("pvc-retention")
+        report.judge("set-durability", history, acknowledged_min=1)
+        with chaos.inject(POD_KILL, stack.primary()):
+            stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
+        history.read_back()
+
+
+@pytest.mark.variant("parallel")
+def test_parallel_poses_as_ordered(stack, observer, report):
+    """Goal: members that start all at once where one after the other was promised are found.
+
+    Method: scale a StatefulSet with podManagementPolicy Parallel to none and back.
+    """
+    report.expect("FAIL", rule="ordered-recovery")
+    report.judge("ordered-recovery")
+    stack.scale(0, deadline_s=stack.deadlines.recovery_s)
+    stack.scale(stack.replicas, deadline_s=stack.deadlines.deploy_s)
+
+
+@pytest.mark.variant("emptydir")
+def test_forced_deletion_on_a_cut_node(stack, observer, chaos, cluster, report):
+    """Goal: a pod that is deleted by force while its container runs on, behind a cut cable, is found to run twice.
+
+    Method: cut a member's node off, delete its pod with grace 0 once the node is not ready, wait for the successor
+    elsewhere. (An emptyDir, because a volume that is still attached to the cut node would keep the successor waiting.)
+    """
+    chaos.require("node-power", "cutting a node off")
+    report.expect("FAIL", rule="at-most-one-per-identity")
+    report.judge("at-most-one-per-identity")
+    member = stack.members()[-1]
+    with node_cut_off(cluster, stack.node_of(member)):
+        stack.replace(member, deadline_s=stack.deadlines.recovery_s, grace_s=0)
+
+
+@pytest.mark.fault("network-partition")
+def test_partition_aimed_at_nothing(stack, observer, chaos, report):
+    """Goal: a partition that cuts nothing makes the test INVALID, whatever the stack did.
+
+    Method: ask for a partition of a member from no peers at all.
+    """
+    report.expect("INVALID")
+    report.judge("stable-identity", replacements_min=0)
+    with chaos.inject(NETWORK_PARTITION, stack.primary(), planes=["peers"], peers=[]):
+        pass
+
+
+@pytest.mark.fault("volume-detach")
+def test_detach_that_changes_nothing(stack, observer, chaos, cluster, report):
+    """Goal: a VolumeAttachment that is deleted without the disk going away makes the test INVALID.
+
+    Method: stop the CSI attacher, then detach a member's volume: nobody acts, and its writes go on.
+    """
+    chaos.require("node-power", "stopping the CSI attacher")
+    report.expect("INVALID")
+    report.judge("stable-identity", replacements_min=0)
+    with component_stopped(cluster, "csi-attacher"), chaos.inject(VOLUME_DETACH, stack.primary()):
+        pass
