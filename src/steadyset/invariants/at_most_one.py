@@ -55,6 +55,7 @@ class AtMostOnePerIdentity:
         found.open_gaps("Pod")
         if not found.violations:
             found.at_least("replacements", self.replacements_min)
+            found.at_least("containers", 1)
         return found.judgement(
             f"{plural(found.observed['replacements'], 'replacement')}, "
             f"{plural(found.observed['containers'], 'container')} and {plural(found.observed['mounts'], 'mount')}: "

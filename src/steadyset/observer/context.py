@@ -17,7 +17,7 @@ from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import DeadlineError, InstrumentError
 from steadyset.trace import NOTE_SNAPSHOT, Trace, TraceWriter, load_trace
 
-SYNC_DEADLINE_S = 30.0  # every kind listed once
+SYNC_DEADLINE_S = 60.0  # every kind listed once
 STOP_DEADLINE_S = 10.0  # SIGTERM to exit
 SETTLE_S = 0.3  # events already sent by the server arrive within this
 SYNCED = b"synced\n"
