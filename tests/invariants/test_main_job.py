@@ -63,7 +63,7 @@ def correct(draw: st.DrawFn) -> World:
 def test_correct_worlds_pass_every_rule(world: World) -> None:
     """No false alarm, whatever is replaced, moved, scaled or flaps."""
     trace = world.trace()
-    assert [] == [f"{j.rule}: {j.witness}" for r in RULES.values() if (j := r.check(trace)).verdict is not Verdict.PASS]
+    assert [f"{j.rule}: {j.witness}" for r in RULES.values() if (j := r.check(trace)).verdict is not Verdict.PASS] == []
 
 
 # -- one harm each: what breaks the world, and the words the witness must hold
@@ -236,7 +236,7 @@ def test_each_harm_is_found_and_named(
     harm(world, data.draw(st.integers(0, 2)))
     world.tick()
     judgement = judged(world, rule)
-    assert Verdict.FAIL == judgement.verdict, judgement
+    assert judgement.verdict == Verdict.FAIL, judgement
     assert words in "\n".join(judgement.witness)
     assert judgement.claim in judgement.summary
 
@@ -248,8 +248,8 @@ def test_parallel_creation_is_found_by_the_overlap_itself() -> None:
     for ordinal in range(3):
         world.create(ordinal)
     judgement = judged(world, "ordered-recovery")
-    assert Verdict.FAIL == judgement.verdict
-    assert 4 == len(judgement.witness)  # the spec, db-1 beside db-0, and db-2 beside both
+    assert judgement.verdict == Verdict.FAIL
+    assert len(judgement.witness) == 4  # the spec, db-1 beside db-0, and db-2 beside both
     assert any(
         "db-1" in line and "was created while db-0" in line and "not Ready" in line for line in judgement.witness
     )
@@ -261,7 +261,7 @@ def test_empty_dir_posing_as_the_volume_fails_retention() -> None:
     world.volume_source = {"emptyDir": {}}
     world.deploy()
     judgement = judged(world, "pvc-retention", claims_min=3)
-    assert Verdict.FAIL == judgement.verdict
+    assert judgement.verdict == Verdict.FAIL
     assert "db-0" in judgement.witness[0] and "volume data, an emptyDir" in judgement.witness[0]
 
 
@@ -281,8 +281,8 @@ def test_idle_mount_of_a_forced_deletion_is_counted_not_blamed() -> None:
     world.node_event("unmounted", old, 1, node)
     world.node_event("container-started", world.uid(1), 1, node)
     judgement = judged(world, "at-most-one-per-identity", replacements_min=1)
-    assert Verdict.PASS == judgement.verdict, judgement
-    assert 1 == judgement.observed["idle_mounts_of_forced_deletions"]
+    assert judgement.verdict == Verdict.PASS, judgement
+    assert judgement.observed["idle_mounts_of_forced_deletions"] == 1
 
 
 def test_a_controller_that_reads_a_late_cache_is_no_violation() -> None:
@@ -293,8 +293,8 @@ def test_a_controller_that_reads_a_late_cache_is_no_violation() -> None:
     world.update(0, ready=False)
     world.tick(1.5)
     world.create(2)
-    assert Verdict.PASS == judged(world, "ordered-recovery").verdict
-    assert Verdict.FAIL == judged(world, "ordered-recovery", lag_ms=1000).verdict
+    assert judged(world, "ordered-recovery").verdict == Verdict.PASS
+    assert judged(world, "ordered-recovery", lag_ms=1000).verdict == Verdict.FAIL
 
 
 def test_two_watches_may_deliver_a_scale_down_in_another_order() -> None:
@@ -309,7 +309,7 @@ def test_two_watches_may_deliver_a_scale_down_in_another_order() -> None:
     late.t = world.now
     world.tick()
     world.remove(2)
-    assert Verdict.FAIL == judged(world, "ordered-recovery").verdict
+    assert judged(world, "ordered-recovery").verdict == Verdict.FAIL
 
 
 def test_declared_detach_fault_excuses_the_detach_only() -> None:
@@ -317,9 +317,9 @@ def test_declared_detach_fault_excuses_the_detach_only() -> None:
     world = World()
     world.deploy()
     detached_while_mounted(world, 0)
-    assert Verdict.PASS == judged(world, "rwo-single-node", detach_fault=True).verdict
+    assert judged(world, "rwo-single-node", detach_fault=True).verdict == Verdict.PASS
     second_attachment(world, 1)
-    assert Verdict.FAIL == judged(world, "rwo-single-node", detach_fault=True).verdict
+    assert judged(world, "rwo-single-node", detach_fault=True).verdict == Verdict.FAIL
 
 
 # -- never a vacuous or blind pass
@@ -328,7 +328,7 @@ def test_declared_detach_fault_excuses_the_detach_only() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_an_empty_trace_proves_nothing(rule: str) -> None:
     """Nothing seen is INVALID."""
-    assert Verdict.INVALID == judged(World(), rule).verdict
+    assert judged(World(), rule).verdict == Verdict.INVALID
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -337,7 +337,7 @@ def test_a_trace_without_its_end_proves_nothing(rule: str) -> None:
     world = World()
     world.deploy()
     judgement = RULES[rule].check(world.trace(end=False))
-    assert Verdict.INVALID == judgement.verdict
+    assert judgement.verdict == Verdict.INVALID
     assert "vouching" in judgement.summary
 
 
@@ -359,8 +359,8 @@ def test_too_little_observed_is_invalid(rule: str, change: dict[str, int]) -> No
     trace = world.trace()
     from dataclasses import replace
 
-    assert Verdict.INVALID == replace(RULES[rule], **change).check(trace).verdict
-    assert Verdict.PASS == replace(RULES[rule], **{k: v - 1 for k, v in change.items()}).check(trace).verdict
+    assert replace(RULES[rule], **change).check(trace).verdict == Verdict.INVALID
+    assert replace(RULES[rule], **{k: v - 1 for k, v in change.items()}).check(trace).verdict == Verdict.PASS
 
 
 def test_without_node_evidence_at_most_one_cannot_be_decided() -> None:
@@ -369,10 +369,10 @@ def test_without_node_evidence_at_most_one_cannot_be_decided() -> None:
     world.deploy()
     world.replace(0)
     judgement = judged(world, "at-most-one-per-identity")
-    assert Verdict.INVALID == judgement.verdict
+    assert judgement.verdict == Verdict.INVALID
     assert "no node-side evidence" in judgement.summary
-    assert Verdict.INVALID == judged(world, "rwo-single-node").verdict
-    assert Verdict.PASS == judged(world, "rwo-single-node", mounts=False).verdict
+    assert judged(world, "rwo-single-node").verdict == Verdict.INVALID
+    assert judged(world, "rwo-single-node", mounts=False).verdict == Verdict.PASS
 
 
 def test_a_node_that_is_not_watched_is_noticed() -> None:
@@ -382,7 +382,7 @@ def test_a_node_that_is_not_watched_is_noticed() -> None:
     world.evidence = False
     world.replace(0)
     judgement = judged(world, "at-most-one-per-identity")
-    assert Verdict.INVALID == judgement.verdict
+    assert judgement.verdict == Verdict.INVALID
     assert "no node saw its containers" in judgement.summary
 
 
@@ -411,15 +411,23 @@ def test_a_gap_matters_only_where_it_could_hide_a_violation(rule: str, kind: str
     assert verdict == judged(world, rule).verdict
 
 
-@pytest.mark.parametrize(("rule", "kind"), [(r, k) for r, k in [
-    ("stable-identity", "Pod"), ("pvc-retention", "PersistentVolumeClaim"), ("pvc-retention", "PersistentVolume"),
-    ("ordered-recovery", "Pod"), ("rwo-single-node", "VolumeAttachment"), ("at-most-one-per-identity", "Pod")]])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        ("stable-identity", "Pod"),
+        ("pvc-retention", "PersistentVolumeClaim"),
+        ("pvc-retention", "PersistentVolume"),
+        ("ordered-recovery", "Pod"),
+        ("rwo-single-node", "VolumeAttachment"),
+        ("at-most-one-per-identity", "Pod"),
+    ],
+)
 def test_a_gap_that_never_ended_is_never_a_pass(rule: str, kind: str) -> None:
     """What happened since is unknown."""
     world = World()
     world.deploy()
     cut(world, kind, open=True)
-    assert Verdict.INVALID == judged(world, rule).verdict
+    assert judged(world, rule).verdict == Verdict.INVALID
 
 
 @pytest.mark.parametrize("rule", ["stable-identity", "ordered-recovery"])
@@ -435,7 +443,7 @@ def test_a_replacement_inside_a_gap_is_undecided(rule: str) -> None:
     pod = world.pods[1] = world.pod_object(1, "r")
     world.put("Pod", "db-1", "r", pod, inferred=True)
     judgement = judged(world, rule)
-    assert Verdict.INVALID == judgement.verdict
+    assert judgement.verdict == Verdict.INVALID
     assert "was not seen for 1.000 s" in judgement.summary
 
 
@@ -446,7 +454,7 @@ def test_an_unobserved_kind_is_never_a_pass() -> None:
     world.note("not-observed", k="PersistentVolume", reason="403 Forbidden")
     world.deploy()
     judgement = judged(world, "pvc-retention")
-    assert Verdict.INVALID == judgement.verdict
+    assert judgement.verdict == Verdict.INVALID
     assert "403 Forbidden" in judgement.summary
 
 

@@ -15,6 +15,8 @@ import msgspec
 from steadyset.trace import NODE_EVIDENCE, Record, Trace
 
 NS, SET = "ns", "db"
+KINDS = """Pod StatefulSet PersistentVolumeClaim PersistentVolume VolumeAttachment EndpointSlice Service
+PodDisruptionBudget ControllerRevision Lease Event Node"""
 S = 1_000_000_000
 MS = 1_000_000
 
@@ -36,8 +38,7 @@ class World:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.attached: dict[tuple[int, str], str] = {}  # (ordinal, node) -> uid of the VolumeAttachment
         self.volume_source: dict[str, Any] = {}  # what stands in the pod instead of a claim
-        for kind in ("Pod", "StatefulSet", "PersistentVolumeClaim", "PersistentVolume", "VolumeAttachment",
-                     "EndpointSlice", "Service", "PodDisruptionBudget", "ControllerRevision", "Lease", "Event", "Node"):  # fmt: skip
+        for kind in KINDS.split():
             self.note("listed", k=kind)
         if evidence:
             for node in self.nodes:

@@ -3,6 +3,7 @@ compaction and refusals on command. Objects go over the wire as the bytes of rec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -106,10 +107,8 @@ class ReplayServer:
         """Drop every open connection without a word."""
         with self.changed:
             for connection in self.connections:
-                try:
+                with contextlib.suppress(OSError):
                     connection.shutdown(2)
-                except OSError:
-                    pass
             self.connections.clear()
 
     def stop_answering(self, down: bool) -> None:

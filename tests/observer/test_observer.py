@@ -70,10 +70,13 @@ def test_lists_watches_and_ends_in_good_order(server: Any, info: ClusterInfo, tm
     assert expected == events(trace)
     assert {k.name for k in KINDS} == trace.listed
     assert str(rv) == trace.of("PersistentVolume")[0].rv
-    assert {"name": "a", "namespace": "n", "uid": "uid-a", "resourceVersion": "101"} == trace.of("Pod")[0].obj[
-        "metadata"
-    ]
-    assert "Running" == trace.of("Pod")[2].obj["status"]["phase"]
+    assert trace.of("Pod")[0].obj["metadata"] == {
+        "name": "a",
+        "namespace": "n",
+        "uid": "uid-a",
+        "resourceVersion": "101",
+    }
+    assert trace.of("Pod")[2].obj["status"]["phase"] == "Running"
     assert trace.complete and not trace.gaps(lossless=True) and not trace.problems
 
 
@@ -112,7 +115,7 @@ def test_a_cut_connection_loses_no_event_and_leaves_a_lossless_gap(
     trace = load_trace(path)
     expected = [("ADDED", "a"), ("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "b"), ("ADDED", "c")]
     assert [(e, n, False) for e, n in expected] == events(trace)
-    assert [] == trace.gaps()
+    assert trace.gaps() == []
     (gap,) = trace.gaps("Pod", lossless=True)
     assert gap.from_ns < gap.until_ns and gap.reason
 
@@ -166,7 +169,7 @@ def test_a_server_that_swallows_an_event_is_found_out(server: Any, info: Cluster
         until(path, lambda t: t.of("Pod", name="swallowed"), "the swallowed object")
     trace = load_trace(path)
     assert ("ADDED", "swallowed", True) in events(trace)
-    assert 1 == len(trace.gaps("Pod"))
+    assert len(trace.gaps("Pod")) == 1
 
 
 def test_a_gap_that_never_ends_is_recorded_as_open(server: Any, info: ClusterInfo, tmp_path: Path) -> None:
@@ -194,7 +197,7 @@ def test_kinds_without_permission_are_named_not_fatal(server: Any, info: Cluster
         observer.wait_synced()
     trace = load_trace(path)
     assert "403" in trace.unobserved("Node")
-    assert "" == trace.unobserved("Pod")
+    assert trace.unobserved("Pod") == ""
 
 
 def test_a_killed_observer_is_an_error_and_its_trace_is_readable(
@@ -211,7 +214,7 @@ def test_a_killed_observer_is_an_error_and_its_trace_is_readable(
         with pytest.raises(InstrumentError, match="died"):
             observer.snapshot()
     trace = load_trace(path)
-    assert [("SYNC", "a", False)] == events(trace)
+    assert events(trace) == [("SYNC", "a", False)]
     assert not trace.complete
 
 
@@ -229,7 +232,7 @@ def test_a_snapshot_vouches_for_a_running_trace(server: Any, info: ClusterInfo, 
         server.put("Pod", "a")
         trace = observer.trace
         assert trace.complete
-        assert [("ADDED", "a", False)] == events(trace)
+        assert events(trace) == [("ADDED", "a", False)]
 
 
 def test_a_missing_cluster_file_is_a_clear_error(info: ClusterInfo, tmp_path: Path) -> None:

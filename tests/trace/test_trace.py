@@ -24,9 +24,9 @@ def test_records_come_back_as_written(tmp_path: Path) -> None:
         w.write("ADDED", k="Pod", ns="n", name="a", uid="u", rv="7", obj=pod("a", "u"), t=5, w=6)
         w.write("NOTE", obj={"what": "x"})
     first, second = load_trace(tmp_path / "t.jsonl").records
-    assert (5, 6, "ADDED", "Pod", "n", "a", "u", "7", False) == (
+    assert (
         first.t, first.w, first.e, first.k, first.ns, first.name, first.uid, first.rv, first.inferred,
-    )  # fmt: skip
+    ) == (5, 6, "ADDED", "Pod", "n", "a", "u", "7", False)  # fmt: skip
     assert pod("a", "u") == first.obj
     assert second.t > 5 and second.w > 6
 
@@ -42,11 +42,11 @@ def test_a_torn_last_line_is_left_out_and_named(tmp_path: Path, cut: int) -> Non
     trace = load_trace(path)
     names = [r.name for r in trace.records]
     if cut == 1:  # only the newline is missing: the record is whole
-        assert ["p0", "p1", "p2"] == names
-        assert [] == trace.problems
+        assert names == ["p0", "p1", "p2"]
+        assert trace.problems == []
     else:
-        assert ["p0", "p1"] == names
-        assert 1 == len(trace.problems) and "torn last line 3" in trace.problems[0]
+        assert names == ["p0", "p1"]
+        assert len(trace.problems) == 1 and "torn last line 3" in trace.problems[0]
 
 
 def test_appending_after_a_crash_does_not_lose_the_first_new_record(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_appending_after_a_crash_does_not_lose_the_first_new_record(tmp_path: Pa
     with TraceWriter(path) as w:
         w.write("ADDED", k="Pod", name="after", uid="u", obj={})
     trace = load_trace(path)
-    assert ["", "after"] == [r.name for r in trace.records]
-    assert ["unreadable line 2"] == [p[:17] for p in trace.problems]
+    assert [r.name for r in trace.records] == ["", "after"]
+    assert [p[:17] for p in trace.problems] == ["unreadable line 2"]
 
 
 def test_sigkill_at_any_moment_keeps_what_was_written(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_sigkill_at_any_moment_keeps_what_was_written(tmp_path: Path) -> None:
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert child.stdout is not None
-    assert b"ready\n" == child.stdout.readline()
+    assert child.stdout.readline() == b"ready\n"
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     trace = load_trace(path)
@@ -90,12 +90,12 @@ def test_lifetimes_are_by_uid(tmp_path: Path) -> None:
         w.write("MODIFIED", k="Pod", ns="n", name="a", uid="2", obj=pod("a", "2", phase="Running"), t=40)
         w.write("DELETED", k="Pod", ns="other", name="a", uid="3", t=50, inferred=True)
     old, new = load_trace(tmp_path / "t").lifetimes("Pod", "n", "a")
-    assert ("1", 10, 20, False) == (old.uid, old.start_ns, old.end_ns, old.created_in_trace)
-    assert ("2", 30, None, True) == (new.uid, new.start_ns, new.end_ns, new.created_in_trace)
-    assert "Failed" == old.last["status"]["phase"]
-    assert [None, "Pending", "Running"] == [(s := new.at(t)) and s["status"]["phase"] for t in (29, 39, 40)]
+    assert (old.uid, old.start_ns, old.end_ns, old.created_in_trace) == ("1", 10, 20, False)
+    assert (new.uid, new.start_ns, new.end_ns, new.created_in_trace) == ("2", 30, None, True)
+    assert old.last["status"]["phase"] == "Failed"
+    assert [(s := new.at(t)) and s["status"]["phase"] for t in (29, 39, 40)] == [None, "Pending", "Running"]
     assert old.at(20) is None
-    assert 3 == len(load_trace(tmp_path / "t").lifetimes("Pod"))
+    assert len(load_trace(tmp_path / "t").lifetimes("Pod")) == 3
 
 
 def test_gaps_notes_and_completeness(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_gaps_notes_and_completeness(tmp_path: Path) -> None:
         w.gap("Pod", 1, 2, "reset", lossless=True)
         w.gap("NodeEvidence", 1, 2, "containerd", name="n1", open=True)
     trace = load_trace(path)
-    assert [2.0] == [g.seconds for g in trace.gaps("Pod")]
-    assert 2 == len(trace.gaps("Pod", lossless=True))
-    assert [("n1", True)] == [(g.name, g.open) for g in trace.gaps("NodeEvidence")]
-    assert ("", "403 Forbidden", "never listed") == tuple(map(trace.unobserved, ("Pod", "Lease", "Service")))
+    assert [g.seconds for g in trace.gaps("Pod")] == [2.0]
+    assert len(trace.gaps("Pod", lossless=True)) == 2
+    assert [(g.name, g.open) for g in trace.gaps("NodeEvidence")] == [("n1", True)]
+    assert tuple(map(trace.unobserved, ("Pod", "Lease", "Service"))) == ("", "403 Forbidden", "never listed")
     assert not trace.complete
     with TraceWriter(path) as w:
         w.note("snapshot")
@@ -126,7 +126,7 @@ def test_gaps_notes_and_completeness(tmp_path: Path) -> None:
 
 def test_a_missing_trace_is_a_usage_error(tmp_path: Path) -> None:
     """The message names the path."""
-    with pytest.raises(UsageError, match="no trace at .*nothing"):
+    with pytest.raises(UsageError, match=r"no trace at .*nothing"):
         load_trace(tmp_path / "nothing")
 
 
@@ -135,5 +135,5 @@ def test_an_unknown_event_is_reported_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_bytes(b'{"t":1,"w":1,"e":"BOGUS"}\n{"t":1,"w":1,"e":"NOTE"}\n')
     trace = load_trace(path)
-    assert ["NOTE"] == [r.e for r in trace.records]
+    assert [r.e for r in trace.records] == ["NOTE"]
     assert "BOGUS" in trace.problems[0]
