@@ -50,6 +50,7 @@ class Act:
 
     def __init__(self, fault: Fault, info: ClusterInfo, namespace: str, target: str, ttl_s: float) -> None:
         self.fault, self.info, self.namespace, self.target, self.ttl_s = fault, info, namespace, target, ttl_s
+        self.deadlines = dict(fault.deadlines)
         self.kube = Kube(info)
         self.memory: dict[str, Any] = {}
         self.outcome = Outcome(fault=fault.name, target=target)
@@ -175,7 +176,7 @@ class Act:
             lambda: _reachable(condition),
             what=what,
             deadline_name=f"{self.fault}.{deadline}",
-            deadline_s=self.fault.deadlines[deadline],
+            deadline_s=self.deadlines[deadline],
             poll_s=BITE_POLL_S,
             describe=describe,
         )
@@ -196,11 +197,20 @@ def _reachable(condition: Callable[[], T | None]) -> T | None:
 _ACTS: dict[tuple[str, str, str], Act] = {}
 
 
-def begin(fault: Fault, cluster: str, namespace: str, target: str, ttl_s: float = TTL_S) -> Act:
+def begin(
+    fault: Fault,
+    cluster: str,
+    namespace: str,
+    target: str,
+    *,
+    ttl_s: float = TTL_S,
+    deadlines: dict[str, float] | None = None,
+) -> Act:
     """Start an act, refusing before anything is done what cannot work. `cluster` is a file, "" for $STEADYSET_CLUSTER.
 
-    Errors: UsageError for a TTL that cannot be renewed in time, a cluster without what the fault needs, or the same
-    fault on the same target still going on in this process.
+    `deadlines` replace the fault's own by name, in seconds.
+    Errors: UsageError for an unknown deadline, a TTL that cannot be renewed in time, a cluster without what the fault
+    needs, or the same fault on the same target still going on in this process.
     """
     if ttl_s <= RENEW_S:
         raise UsageError(
@@ -216,8 +226,18 @@ def begin(fault: Fault, cluster: str, namespace: str, target: str, ttl_s: float 
         _ACTS[key] = before
         raise UsageError(f"{fault} on {namespace}/{target} is still going on", do="heal it first")
     act = Act(fault, info, namespace, target, ttl_s)
+    act.deadlines |= replaced_deadlines(fault, deadlines)
     _ACTS[key] = act
     return act
+
+
+def replaced_deadlines(fault: Fault, deadlines: dict[str, float] | None) -> dict[str, float]:
+    """The deadlines given, in seconds; UsageError when the fault has none of that name."""
+    if unknown := set(deadlines or {}) - set(fault.deadlines):
+        raise UsageError(
+            f"{fault} has no deadline {', '.join(unknown)}", expected=f"some of: {', '.join(fault.deadlines)}"
+        )
+    return deadlines or {}
 
 
 def refuse_incapable(fault: Fault, info: ClusterInfo) -> None:

@@ -66,6 +66,8 @@ def member_of(info: ClusterInfo, pod: Json) -> Member:
 
 def find_netns(info: ClusterInfo, member: Member, node: str) -> bool:
     """Fill `netns` and `address` from the pod's sandbox process; False while it has none with an address."""
+    if not node:
+        return False
     foreign = {_inode(f"/proc/{pid}/ns/net") for pid in (os.getpid(), info.node(node).pid)}
     for process in pod_processes(member.uid):
         with suppress(InstrumentError, FileNotFoundError):
@@ -140,8 +142,21 @@ class Cut:
         self._thread = threading.Thread(target=self._follow, name="cut follows identities", daemon=True)
         self._thread.start()
 
+    def refresh(self) -> list[str]:
+        """Names of members whose pod is another one by now; those that run already are looked up anew."""
+        kube, changed = Kube(self.info), []
+        for name, member in list(self.members.items()):
+            pod = kube.pod(self.namespace, name)
+            if pod is None or uid_of(pod) == member.uid:
+                continue
+            changed.append(name)
+            new = Member(name=name, uid=uid_of(pod))
+            if find_netns(self.info, new, pod["spec"].get("nodeName", "")):
+                self.members[name] = new
+        return changed
+
     def stop(self) -> None:
-        """Stop watching, and close the namespaces' file descriptors."""
+        """Stop watching."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(JOIN_DEADLINE_S)
@@ -182,6 +197,7 @@ class Cut:
             for member in self.members.values():
                 if member is not new and member.netns >= 0:
                     run_nft(member.netns, renew_script(self.table, *self._rules(member), self.ttl_s))
+        self.on_replaced(new)
         if old.netns >= 0:
             os.close(old.netns)
             old.netns = -1
@@ -190,7 +206,6 @@ class Cut:
             self.on_lost(f"pod {new.name} was replaced and ran for up to {delay_ms:.0f} ms before it was cut again")
         else:
             self.remarks.append(f"pod {new.name} was replaced by {uid[:8]} and cut again before its first packet")
-        self.on_replaced(new)
 
 
 def is_pause(process: Process, others: list[Process]) -> bool:

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,6 +120,20 @@ def open_netns(pid: int) -> int:
         return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         raise InstrumentError(f"process {pid} ended before its network namespace could be opened") from None
+
+
+def pod_namespaces(pod_uid: str) -> list[int]:
+    """File descriptors of the distinct network namespaces of a pod's processes; the caller closes them.
+
+    A container's process is still in the node's namespace for a moment when it starts.
+    """
+    found: dict[int, int] = {}
+    for process in pod_processes(pod_uid):
+        with suppress(InstrumentError):
+            netns = open_netns(process.pid)
+            if found.setdefault(os.fstat(netns).st_ino, netns) != netns:
+                os.close(netns)
+    return list(found.values())
 
 
 def in_netns(netns: int, function: Callable[[], T]) -> T:

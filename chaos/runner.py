@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from steadyset.chaos.act import Outcome, refuse_incapable
+from steadyset.chaos.act import Outcome, refuse_incapable, replaced_deadlines
 from steadyset.chaos.experiment import compile_experiment
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.hold import BITTEN, RELEASE
@@ -59,13 +59,14 @@ def inject(
 ) -> Iterator[FaultSpan]:
     """Inject `fault` on `target`, yield its span once the bite is proven, heal on leaving and fill the span.
 
-    `params` go to the fault's `inject` function. The journal is journals/<slug>-<fault>.json below the run, beside the
-    experiment and its log. Errors: UsageError when the cluster lacks a capability (nothing is started then);
+    `params` go to the fault's `inject` function (`deadlines={"heal_s": 60}` replaces the fault's own). The journal is
+    journals/<slug>-<fault>.json below the run, beside the experiment and its log. Errors: UsageError when the cluster lacks a capability (nothing is started then);
     FaultError (an InvalidError) when the fault did not bite, lost its bite, or its heal was not proven within
     the fault's deadline `heal_s`; InstrumentError when Chaos Toolkit broke. The fault is healed in every case.
     """
     refuse_incapable(fault, info)
-    child = _Child(run_dir, slug, fault, target)
+    deadlines = fault.deadlines | replaced_deadlines(fault, params.get("deadlines"))
+    child = _Child(run_dir, slug, fault, target, deadlines)
     child.start(info, namespace, hold_max_s, params)
     try:
         child.wait_bitten()
@@ -88,8 +89,8 @@ def inject(
 class _Child:
     """The `chaos run` process of one fault."""
 
-    def __init__(self, run_dir: RunDir, slug: str, fault: Fault, target: str) -> None:
-        self.fault, self.target, self._run_dir = fault, target, run_dir
+    def __init__(self, run_dir: RunDir, slug: str, fault: Fault, target: str, deadlines: dict[str, float]) -> None:
+        self.fault, self.target, self.deadlines, self._run_dir = fault, target, deadlines, run_dir
         stem = _free_stem(run_dir.path / "journals", f"{slug}-{fault.name}")
         self.journal = run_dir.path / "journals" / f"{stem}.json"
         self.log = self.journal.with_suffix(".log")
@@ -115,7 +116,7 @@ class _Child:
 
     def wait_bitten(self) -> None:
         """Until the hold has begun; FaultError when the child ended without it."""
-        deadline_s = START_DEADLINE_S + self.fault.deadlines["bite_s"]
+        deadline_s = START_DEADLINE_S + self.deadlines["bite_s"]
         wait_for(
             lambda: (self.control / BITTEN).exists() or self.process.poll() is not None,
             what=f"{self.fault} on {self.target} bites",
@@ -150,7 +151,7 @@ class _Child:
 
     def wait_healed(self) -> None:
         """Until the child has ended; fills the span from its journal. FaultError when it holds an error."""
-        deadline_s = self.fault.deadlines["heal_s"] + UNDO_DEADLINE_S
+        deadline_s = self.deadlines["heal_s"] + UNDO_DEADLINE_S
         try:
             self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:

@@ -13,7 +13,7 @@ from typing import Any
 from steadyset.chaos.act import Act, begin, resume
 from steadyset.chaos.cut import ADDRESS_TIMEOUT_S, Cut, Member, member_of
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.inside import open_netns, pod_processes
+from steadyset.chaos.inside import pod_namespaces
 from steadyset.chaos.kube import Json, Kube, controller_of
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.netpath import Line, OutsideLine, Place, Seen, ask_all
@@ -34,7 +34,7 @@ FAULT = Fault(
 PLANES = ("peers", "api-server", "clients", "dns")
 
 
-def inject(  # noqa: PLR0917 - Chaos Toolkit names them all
+def inject(
     cluster: str,
     target: str,
     namespace: str = "default",
@@ -43,6 +43,7 @@ def inject(  # noqa: PLR0917 - Chaos Toolkit names them all
     direction: str = "both",
     peers: list[str] | None = None,
     ttl_s: float = TTL_S,
+    deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Cut pod `target` from `planes` (default peers and api-server; also clients, dns) until healed or not renewed.
 
@@ -50,7 +51,7 @@ def inject(  # noqa: PLR0917 - Chaos Toolkit names them all
     minority-third, bridge, majorities-ring; `direction` out or in drops only what leaves or enters the target's
     side. Connections that are not cut stay open.
     """
-    act = begin(FAULT, cluster, namespace, target, ttl_s)
+    act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
     chosen = planes or ["peers", "api-server"]
     if unknown := set(chosen) - set(PLANES):
         raise UsageError(f"no plane {', '.join(unknown)}", expected=f"some of: {', '.join(PLANES)}")
@@ -109,7 +110,7 @@ def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     """Remove the fault's table wherever one of its pods still has it."""
     table, lines = table_name(record.id), []
     for name, uid in record.undo["pods"].items():
-        for netns in _namespaces(uid):
+        for netns in pod_namespaces(uid):
             if table in our_tables(netns):
                 run_nft(netns, delete_script(table))
                 lines.append(f"rules removed from {name} ({uid[:8]})")
@@ -126,7 +127,7 @@ def residue(info: ClusterInfo, kube: Kube, live_ids: set[str]) -> list[str]:
     for pod in kube.pods():
         if pod["spec"].get("hostNetwork"):
             continue
-        for netns in _namespaces(pod["metadata"]["uid"]):
+        for netns in pod_namespaces(pod["metadata"]["uid"]):
             for table in our_tables(netns):
                 if table not in live and table.startswith(PREFIX):
                     lines.append(
@@ -134,16 +135,6 @@ def residue(info: ClusterInfo, kube: Kube, live_ids: set[str]) -> list[str]:
                     )
             os.close(netns)
     return lines
-
-
-def _namespaces(uid: str) -> list[int]:
-    """File descriptors of the distinct network namespaces of a pod's processes."""
-    found: dict[int, int] = {}
-    for process in pod_processes(uid):
-        netns = open_netns(process.pid)
-        if found.setdefault(os.fstat(netns).st_ino, netns) != netns:
-            os.close(netns)
-    return list(found.values())
 
 
 def _note_replaced(act: Act, member: Member) -> None:
@@ -275,11 +266,13 @@ class _Proofs:
     def healed(self) -> list[str] | None:
         """Evidence lines once everything passes again; None before. Replaced members get new lines."""
         try:
+            for name in self.cut.refresh():
+                self.replaced(name)
             self._renew_stale()
+            seen = ask_all(self._packets() + self._connections())
         except OSError as error:
             self.last = f"a replaced pod is not reached yet: {error}"
             return None
-        seen = ask_all(self._packets() + self._connections())
         self.last = ", ".join(s.what for s in seen if not s.passes) or "all open"
         return [f"{s.what}: passes again" for s in seen] if all(s.passes for s in seen) else None
 

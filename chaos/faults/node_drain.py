@@ -27,12 +27,17 @@ NODE_PREFIX = "node/"
 
 
 def inject(
-    cluster: str, target: str, namespace: str = "default", unowned: bool = False, ttl_s: float = TTL_S
+    cluster: str,
+    target: str,
+    namespace: str = "default",
+    unowned: bool = False,
+    ttl_s: float = TTL_S,
+    deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Drain the node of pod `target`, or node `node/NAME`. An eviction that a budget refuses (429) is tried again until
     `bite_s` is over. Pods of DaemonSets, mirror pods and finished pods stay, as with `kubectl drain`; pods without a
     controller are refused unless `unowned`, since evicted they would never come back."""
-    act = begin(FAULT, cluster, namespace, target, ttl_s)
+    act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
     node = _node_of(act, target)
     if act.kube.node(node)["spec"].get("unschedulable"):
         raise InvalidError(f"node {node} is cordoned already: draining it would prove nothing")

@@ -23,13 +23,18 @@ MODES = ("delete", "sigkill")
 
 
 def inject(
-    cluster: str, target: str, namespace: str = "default", mode: str = "delete", grace_s: int = 0
+    cluster: str,
+    target: str,
+    namespace: str = "default",
+    mode: str = "delete",
+    grace_s: int = 0,
+    deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Kill pod `target`: `mode` delete removes it from the API with `grace_s` seconds of grace (0: forced);
     `mode` sigkill kills its containers' main processes on the node (needs node-exec) and leaves the pod in the API."""
     if mode not in MODES:
         raise UsageError(f"pod-kill has no mode {mode}", expected=f"one of: {', '.join(MODES)}", seen=mode)
-    act = begin(FAULT, cluster, namespace, target)
+    act = begin(FAULT, cluster, namespace, target, deadlines=deadlines)
     pod = act.kube.need_pod(namespace, target)
     if "deletionTimestamp" in pod["metadata"]:
         raise InvalidError(f"pod {target} is being deleted already: killing it would prove nothing")

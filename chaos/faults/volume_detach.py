@@ -32,10 +32,15 @@ NOT_MOUNTED = "nothing is mounted there"
 
 
 def inject(
-    cluster: str, target: str, namespace: str = "default", claim: str = "", ttl_s: float = TTL_S
+    cluster: str,
+    target: str,
+    namespace: str = "default",
+    claim: str = "",
+    ttl_s: float = TTL_S,
+    deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Delete the VolumeAttachment of pod `target`'s volume; `claim` names the PVC when the pod has several."""
-    act = begin(FAULT, cluster, namespace, target, ttl_s)
+    act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
     pod = act.kube.need_pod(namespace, target)
     volume = _volume(act, pod, claim)
     attachment = _attachment(act.kube, volume, pod["spec"].get("nodeName", ""))

@@ -1,0 +1,96 @@
+"""network-partition on a real cluster, sabotage included."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from steadyset.chaos.faults.network_partition import FAULT, residue
+from steadyset.chaos.inside import open_netns, pod_namespaces, pod_processes
+from steadyset.chaos.kube import Kube, uid_of
+from steadyset.chaos.nft import delete_script, our_tables, run_nft
+from steadyset.chaos.runner import FaultError, inject
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.rundir import RunDir
+from steadyset.wait import pause, wait_for
+
+pytestmark = pytest.mark.cluster
+
+
+def netns_of(kube: Kube, namespace: str, pod: str) -> int:
+    """A file descriptor of the pod's network namespace."""
+    return open_netns(pod_processes(uid_of(kube.pod(namespace, pod)))[0].pid)
+
+
+def test_isolated_pod_keeps_its_clients(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
+    """Cut from peers and the API server over every kind of probe; the clients' paths pass; nothing is left."""
+    with inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready) as span:
+        bite = "\n".join(span.bite)
+        for peer in ("member-1", "member-2"):
+            assert f"open connection member-0 -> {peer}: cut" in bite
+            assert f"new connection {peer} -> member-0: cut" in bite
+            assert f"packet member-0 -> {peer}: cut" in bite
+        assert "packet member-1 -> member-2: passes, as it must" in bite
+        assert f"new connection member-0 -> api-server {cluster.api_server.split(':')[0]}: cut" in bite
+        assert "open connection clients -> member-0: passes, as it must" in bite
+    assert span.error == ""
+    assert 0 < span.inject_ns < span.bitten_ns < span.heal_ns < span.healed_ns
+    assert residue(cluster, kube, set()) == []
+
+
+def test_one_way_cut(cluster: ClusterInfo, ready: str, run_dir: RunDir) -> None:
+    """What leaves the target is dropped, what comes to it arrives."""
+    with inject(cluster, run_dir, "net", FAULT, "member-1", namespace=ready, planes=["peers"], direction="out") as span:
+        assert "packet member-0 -> member-1: passes, as it must" in span.bite
+        assert "packet member-1 -> member-2: cut" in span.bite
+    assert span.error == ""
+
+
+def test_rules_removed_behind_our_back_are_a_lost_bite(
+    cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
+) -> None:
+    """Sabotage: the table is deleted while the fault is held."""
+    with (
+        pytest.raises(FaultError, match="bite lost"),
+        inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready, ttl_s=3.0) as span,
+    ):
+        netns = netns_of(kube, ready, "member-0")
+        for table in our_tables(netns):
+            run_nft(netns, delete_script(table))
+        os.close(netns)
+        pause(2.5)  # beyond one renewal
+    assert "bite lost" in span.error
+
+
+def test_a_cut_follows_the_identity(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
+    """A member replaced while cut is cut again before its first packet."""
+    before = kube.need_pod(ready, "member-0")
+    with inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready) as span:
+        kube.delete_pod(ready, "member-0", uid_of(before), 0)
+        wait_for(
+            lambda: uid_of(kube.pod(ready, "member-0")) not in ("", uid_of(before)) and _has_table(kube, ready),
+            what="rules in the new pod",
+            deadline_name="cut_again",
+            deadline_s=30.0,
+        )
+    assert any("cut again before its first packet" in line for line in span.healing), span.healing
+
+
+def _has_table(kube: Kube, namespace: str) -> bool:
+    found = pod_namespaces(uid_of(kube.pod(namespace, "member-0")))
+    try:
+        return any(our_tables(netns) for netns in found)
+    finally:
+        for netns in found:
+            os.close(netns)
+
+
+def test_aimed_at_nothing_is_invalid(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
+    """No peers, so nothing could be cut."""
+    with (
+        pytest.raises(FaultError, match="aimed at nothing"),
+        inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready, peers=[]),
+    ):
+        pytest.fail("the fault was held though nothing was cut")
+    assert residue(cluster, kube, set()) == []
