@@ -9,6 +9,7 @@ from steadyset.checkers.bank import Bank
 from steadyset.checkers.base import Checker
 from steadyset.checkers.counter import Counter
 from steadyset.checkers.fifo_queue import FifoQueue
+from steadyset.checkers.log import DurableLog
 from steadyset.checkers.mutex import Mutex
 from steadyset.checkers.register import LinearizableRegister
 from steadyset.checkers.set_durability import SetDurability
@@ -23,6 +24,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     LinearizableSet,
     LinearizableList,
     FifoQueue,
+    DurableLog,
     Counter,
     Mutex,
     Bank,
@@ -33,6 +35,7 @@ __all__ = [
     "Bank",
     "Checker",
     "Counter",
+    "DurableLog",
     "FifoQueue",
     "LinearizableList",
     "LinearizableRegister",

@@ -1,0 +1,221 @@
+"""An at-least-once queue or log keeps what it acknowledged: nothing lost, phantom, diverged, reordered or repeated.
+
+Ops: `enqueue` v (a log's answer carries the offset as `result`), `dequeue` -> v (nil: empty), `drain` -> values, `poll`
+-> offset, value, offset, value, … A key is a queue or a partition, a process is a producer or a consumer; a consumer's
+new session begins where it likes. A delivery whose session ends in "redelivered" is flagged as one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+import numpy as np
+
+from steadyset.checkers.adds import Adds
+from steadyset.checkers.base import DATA_MAX, Violation, by_key, conclude, listed, shown, unique_ops
+from steadyset.checkers.log_order import inversion, offset_violation
+from steadyset.errors import UsageError
+from steadyset.history import INFO, NIL, OK, History
+from steadyset.history.columns import Ints
+from steadyset.verdict import Judgement
+
+DUPLICATES: Final = ("never", "flagged", "allowed")
+REDELIVERED: Final = "redelivered"
+DELIVERING: Final = ("dequeue", "drain", "poll")
+
+
+@dataclass
+class Deliveries:
+    """Every delivered value of one key, by consumer in the order in which it got them."""
+
+    op: Ints
+    value: Ints
+    offset: Ints  # NIL where the answer has none
+    place: Ints  # within its op
+
+    @classmethod
+    def build(cls, history: History, ops: Ints) -> Deliveries:
+        """From the successful dequeues, drains and polls of one key."""
+        ops = ops[np.lexsort((history.start[ops], history.process[ops]))]
+        single = ops[history.is_f("dequeue")[ops] & (history.value[ops] != NIL)]
+        op, value = [single], [history.value[single]]
+        offset, place = [np.full(len(single), NIL)], [np.zeros(len(single), dtype=np.int64)]
+        polls = history.is_f("poll")
+        for i in ops[~history.is_f("dequeue")[ops]].tolist():
+            values = history.values(i)
+            got = values[1::2] if polls[i] else values
+            op.append(np.full(len(got), i))
+            value.append(got)
+            offset.append(values[::2][: len(got)] if polls[i] else np.full(len(got), NIL))
+            place.append(np.arange(len(got)))
+        found = cls(*(np.concatenate(column).astype(np.int64) for column in (op, value, offset, place)))
+        order = np.lexsort((found.place, history.start[found.op], history.process[found.op]))
+        return cls(found.op[order], found.value[order], found.offset[order], found.place[order])
+
+    def pick(self, mask: Ints) -> Deliveries:
+        """These deliveries alone."""
+        return Deliveries(self.op[mask], self.value[mask], self.offset[mask], self.place[mask])
+
+
+@dataclass
+class _Report:
+    counts: dict[str, float] = field(
+        default_factory=lambda: {
+            "acknowledged": 0,
+            "delivered": 0,
+            "unknown": 0,
+            "unknown_observed": 0,
+            "duplicates": 0,
+        }
+    )
+    lost: list[int] = field(default_factory=list)
+    undelivered: int = 0
+    excused: int = 0
+    undecided: str = ""
+
+
+@dataclass(frozen=True)
+class DurableLog:
+    """No acknowledged message is lost, none delivered that was not sent, each producer's order is kept.
+
+    `duplicates`: "never"; "flagged" (a second delivery must be flagged as one, or a consumer's loss lie between);
+    "allowed". `ordered`: first deliveries keep each producer's order. `delivered_min`, `acknowledged_min`: fewer
+    prove nothing. A message counts as lost once the queue was proven empty after its acknowledgement, or, in a log,
+    once a later offset was delivered.
+    """
+
+    acknowledged_min: int = 1
+    delivered_min: int = 1
+    duplicates: str = "flagged"
+    ordered: bool = True
+    rule: ClassVar[str] = "durable-log"
+    claim: ClassVar[str] = "An acknowledged message is delivered, in its producer's order, and nothing else is."
+
+    def check(self, history: History) -> Judgement:
+        """Judge the messages of every key."""
+        if self.duplicates not in DUPLICATES:
+            raise UsageError(f"durable-log: no such mode {self.duplicates!r}", expected=f"one of {DUPLICATES}")
+        report = _Report()
+        violations: list[Violation | None] = []
+        for _, ops in by_key(history, np.flatnonzero(history.is_f("enqueue", *DELIVERING))):
+            violations += self._check_key(history, ops, report)
+        data = {
+            "lost": report.lost[:DATA_MAX],
+            "undelivered": report.undelivered,
+            "excused_by_unknown_dequeues": report.excused,
+            "recovered": report.counts["unknown_observed"],
+        }
+        wanted = {"acknowledged": self.acknowledged_min, "delivered": self.delivered_min}
+        resolved_by = "deliveries"
+        return conclude(self, history, violations, report.counts, wanted, resolved_by, data, undecided=report.undecided)
+
+    def _check_key(self, history: History, ops: Ints, report: _Report) -> list[Violation | None]:
+        enqueues = ops[history.is_f("enqueue")[ops]]
+        takes = ops[history.is_f(*DELIVERING)[ops]]
+        adds = Adds.build(history, enqueues)
+        got = Deliveries.build(history, takes[history.outcome[takes] == OK])
+        at = adds.find(got.value)
+        found: list[Violation | None] = []
+        strange = np.flatnonzero((at < 0) | ~adds.maybe[np.maximum(at, 0)]) if len(adds.values) else np.arange(len(at))
+        if len(strange):
+            at_first = strange[:1] if (at[strange] < 0).all() else strange[at[strange] >= 0][:1]
+            found.append(adds.intruder(history, int(got.op[at_first[0]]), got.value[at_first], at[at_first]))
+        known = np.setdiff1d(np.arange(len(at)), strange)
+        got, at = got.pick(known), at[known]
+        times = np.bincount(at, minlength=len(adds.values))
+        counts = report.counts
+        unknown = adds.maybe & ~adds.acked
+        counts["acknowledged"] += int(adds.acked.sum())
+        counts["delivered"] += int((times > 0).sum())
+        counts["unknown"] += int(unknown.sum())
+        counts["unknown_observed"] += int((unknown & (times > 0)).sum())
+        found.append(_early(history, adds, got, at))
+        found.append(offset_violation(history, adds, got, at))
+        found.append(self._lost(history, adds, got, times, takes, report))
+        found.append(self._duplicate(history, adds, got, at, takes, report))
+        if self.ordered:
+            found.append(inversion(history, adds, got, at))
+        return found
+
+    def _lost(
+        self, history: History, adds: Adds, got: Deliveries, times: Ints, takes: Ints, report: _Report
+    ) -> Violation | None:
+        missing = np.flatnonzero(adds.acked & (times == 0))
+        if not len(missing):
+            return None
+        # a log: a later offset was delivered
+        offset = history.result[adds.op[missing]]
+        highest = int(got.offset.max()) if len(got.offset) else NIL
+        passed = missing[(offset != NIL) & (offset <= highest)]
+        # a queue: empty, said an answer that was asked for after the acknowledgement
+        ok = takes[history.outcome[takes] == OK]
+        is_poll, is_drain = history.is_f("poll")[ok], history.is_f("drain")[ok]
+        final = history.session[ok] == history.code("session", "final")
+        nothing = history.list_end[ok] <= history.list_start[ok]
+        proofs = ok[is_drain | (~is_poll & (history.value[ok] == NIL)) | (is_poll & final & nothing)]
+        proof = int(proofs[np.argmax(history.start[proofs])]) if len(proofs) else -1
+        overdue = missing[adds.end[missing] < history.start[proof]] if proof >= 0 else missing[:0]
+        took_some = takes[(history.outcome[takes] == INFO) & ~history.is_f("poll")[takes]]
+        owed = overdue[~np.isin(overdue, passed)]
+        excuses = len(owed) if history.is_f("drain")[took_some].any() else min(len(owed), len(took_some))
+        report.excused += excuses
+        lost = np.concatenate([passed, owed[excuses:]])
+        report.undelivered += len(missing) - len(lost)
+        if not len(lost):
+            if proof < 0 and not report.undecided:
+                missed = f"{len(missing)} acknowledged messages were not delivered"
+                report.undecided = f"{missed}, and no answer shows that the queue was empty"
+            return None
+        report.lost += adds.values[lost].tolist()
+        op = int(adds.op[lost[0]])
+        lines = [f"lost: {listed(adds.values[lost])}"]
+        if len(passed):
+            later = int(got.op[np.argmax(got.offset)])
+            ops = [op, later]
+            lines.append(
+                f"its offset was {int(offset[np.isin(missing, passed)][0])}, yet {highest} was delivered without it"
+            )
+        else:
+            ops = [op, proof]
+            lines.append("the queue was empty after that, and nobody had got it")
+        if excuses:
+            lines.append(f"{excuses} more are missing, which dequeues of unknown outcome may have taken")
+        return Violation("lost", f"{len(lost)} acknowledged messages are lost", unique_ops(*ops), lines)
+
+    def _duplicate(
+        self, history: History, adds: Adds, got: Deliveries, at: Ints, takes: Ints, report: _Report
+    ) -> Violation | None:
+        queue = got.offset == NIL  # reading a log again is no duplicate; two offsets of one value are
+        order = np.lexsort((history.start[got.op], at))
+        order = order[queue[order]]
+        again = np.flatnonzero(at[order][1:] == at[order][:-1]) + 1
+        report.counts["duplicates"] += len(again)
+        if self.duplicates == "allowed" or not len(again):
+            return None
+        flagged = np.array([name.endswith(REDELIVERED) for name in history.names["session"]] or [False])
+        losses = np.sort(history.start[takes[history.outcome[takes] == INFO]])
+        for n in again.tolist():
+            one, other = int(got.op[order[n - 1]]), int(got.op[order[n]])
+            attempts = int(adds.attempts[at[order[n]]])
+            lost_between = np.searchsorted(losses, history.end[other]) > np.searchsorted(losses, history.start[one])
+            excused = bool(flagged[history.session[other]]) or bool(lost_between) or attempts > 1
+            if self.duplicates == "never" or not excused:
+                value = shown(int(adds.values[at[order[n]]]))
+                line = "the second delivery is not flagged as one, and no consumer was lost between them"
+                if self.duplicates == "never":
+                    line = "a message was to be delivered exactly once"
+                ops = unique_ops(int(adds.op[at[order[n]]]), one, other)
+                return Violation("duplicate", f"{value} was delivered twice", ops, [line])
+        return None
+
+
+def _early(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
+    early = np.flatnonzero(history.end[got.op] < adds.start[at])
+    if not len(early):
+        return None
+    i = int(early[0])
+    summary = f"{shown(int(got.value[i]))} was delivered before it was sent"
+    return Violation(
+        "read from the future", summary, [int(got.op[i]), int(adds.op[at[i]])], ["the delivery came first"]
+    )
