@@ -12,18 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
+from steadyset.history import load_history
 from steadyset.load.forward import Forwarder
 from steadyset.load.recorder import PARAMS_VARIABLE
 from steadyset.wait import wait_for
 
 WORKLOADS = Path(__file__).parent / "workloads"
-FIRST_ACK_S = 30.0  # from the start of the process to its first acknowledged write
+FIRST_ACK_S = 60.0  # from the start of the process to its first acknowledged write
 DRAIN_S = 5.0  # from SIGTERM until every op in flight has ended
 EXIT_S = 10.0  # from SIGTERM, after DRAIN_S, until the process has written its statistics
 READ_BACK_S = 120.0  # all final reads
@@ -31,6 +33,7 @@ LOAD_MAX_S = 3600  # a load ends by itself after this long
 USERS = 6
 RATE_OPS_S = 15.0  # per user
 _LOG_LINES_SHOWN = 15
+_ERRORS_SHOWN = 5
 
 
 class LoadRun:
@@ -122,7 +125,7 @@ class LoadRun:
             what=f"first acknowledged write of {self.workload}",
             deadline_name="first_ack_s",
             deadline_s=self.first_ack_s,
-            describe=lambda: self._log_tail(generator),
+            describe=lambda: f"{self._errors(generator)}\n{self._log_tail(generator)}",
             do=f"see {self.folder / f'{generator}.log'} and whether the stack is in steady state",
         )
         self.first_ack_took_s = time.monotonic() - started
@@ -207,6 +210,15 @@ class LoadRun:
         if self._private is None:
             raise UsageError("the load is not running", do="use it as a context manager: with LoadRun(…) as load")
         return self._private
+
+    def _errors(self, generator: str) -> str:
+        """What the ops recorded so far were told, the most frequent first."""
+        path = self.folder / f"{generator}.arrows"
+        if not path.is_file():
+            return "no op was sent yet"
+        history = load_history(path)
+        told = Counter(history.name("error", i) or "acknowledged" for i in range(len(history)))
+        return "\n".join(f"{count} ops: {error}" for error, count in told.most_common(_ERRORS_SHOWN)) or "no op yet"
 
     def _log_tail(self, generator: str) -> str:
         path = self.folder / f"{generator}.log"

@@ -1,0 +1,97 @@
+"""A real probe process on a folder of this machine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steadyset.fixtures import images
+from steadyset.fixtures.images.oci import open_archive
+from steadyset.wait import wait_for
+
+START_S = 10.0
+REQUEST_S = 5.0
+
+
+@pytest.fixture(scope="session")
+def probe_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The probe as it is in the image."""
+    target = tmp_path_factory.mktemp("probe")
+    with open_archive(images.build("probe")) as image:
+        layer = image.open(image.path(image.manifest["layers"][0]["digest"]))
+        with tarfile.open(fileobj=layer) as content:
+            content.extract("probe", target, filter="data")
+    (target / "probe").chmod(0o755)
+    return target / "probe"
+
+
+class ProbeProcess:
+    """One probe server on loopback."""
+
+    def __init__(self, binary: Path, data: Path, pod: str = "probe-1", port: int = 0) -> None:
+        # -listen with port 0 lets the kernel choose; the server says which.
+        self.process = subprocess.Popen(
+            [str(binary), "-listen", f"127.0.0.1:{port}", "-data", str(data)],
+            env={**os.environ, "POD_NAME": pod, "POD_UID": f"uid-of-{pod}", "NODE_NAME": "node-7"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.banner = self.process.stdout.readline()
+        self.port = int(self.banner.rpartition(":")[2] or 0)
+
+    def call(self, method: str, path: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_S)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            raw = response.read()
+        finally:
+            connection.close()
+        return response.status, json.loads(raw) if raw.startswith(b"{") else raw.decode()
+
+    def post(self, path: str) -> Any:
+        return self.call("POST", path)[1]
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)[1]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def exit_code(self) -> int:
+        wait_for(
+            lambda: self.process.poll() is not None, what="probe ended", deadline_name="START_S", deadline_s=START_S
+        )
+        return int(self.process.returncode)
+
+    def stderr(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+
+@pytest.fixture
+def start_probe(probe_binary: Path) -> Iterator[Callable[..., ProbeProcess]]:
+    """Start probes; all are ended with the test."""
+    started: list[ProbeProcess] = []
+
+    def start(data: Path, pod: str = "probe-1", port: int = 0) -> ProbeProcess:
+        started.append(ProbeProcess(probe_binary, data, pod, port))
+        return started[-1]
+
+    yield start
+    for probe in started:
+        probe.kill()
+        for stream in (probe.process.stdout, probe.process.stderr):
+            if stream is not None:
+                stream.close()
