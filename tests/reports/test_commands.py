@@ -13,8 +13,11 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from steadyset.cli import cli
+from steadyset.errors import UsageError
 from steadyset.reports.compare import compare, exit_code
 from steadyset.reports.junit import render_junit
 from steadyset.reports.publish import recheck
@@ -25,10 +28,16 @@ from steadyset.verdict import Judgement, Verdict
 COMMAND_DEADLINE_S = 60
 
 
-def steadyset(*argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def steadyset(*argv: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
     command = [sys.executable, "-m", "steadyset", *argv]
-    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S, cwd=cwd, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S, check=False)
+
+
+def invoke(*argv: str) -> tuple[int, str]:
+    """Run the command line in this process: exit code and stdout."""
+    result = CliRunner().invoke(cli, argv, standalone_mode=False, catch_exceptions=False)
+    return int(result.return_value), result.stdout
 
 
 def table(document: dict[str, Any], width: int) -> str:
@@ -44,23 +53,27 @@ def test_recheck_exits_by_the_verdict_and_writes_every_report(made_run: RunDir) 
     assert done.returncode == 1, done.stderr
     assert "3 of 1720 acknowledged adds are lost" in done.stdout.replace("\n", " ")
     assert "power off: fault node-off needs node-power" in done.stdout
+    assert "\x1b" not in done.stdout  # no colour where stdout is no terminal
     assert {"document.json", "index.html", "junit.xml"} <= {path.name for path in made_run.path.iterdir()}
 
 
-def test_recheck_finds_a_run_by_its_id_and_prints_json(good_run: RunDir) -> None:
+def test_recheck_finds_a_run_by_its_id_and_prints_json(good_run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below runs/ of the current folder, as nightly leaves it; stdout is JSON and nothing else."""
     home = good_run.path.parent
     shutil.move(good_run.path, home / "runs" / good_run.path.name)
-    done = steadyset("recheck", good_run.path.name, "--json", cwd=home)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["verdict"] == "PASS"
+    monkeypatch.chdir(home)
+    code, out = invoke("recheck", good_run.path.name, "--json")
+    assert (code, json.loads(out)["verdict"]) == (0, "PASS")
 
 
 @pytest.mark.parametrize(("what", "said"), [("nothing", "there is no run"), (".", "is not a run")])
-def test_recheck_of_no_run_is_bad_input(tmp_path: Path, what: str, said: str) -> None:
+def test_recheck_of_no_run_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, said: str) -> None:
     """Exit code 2, and what was expected."""
-    done = steadyset("recheck", what, cwd=tmp_path)
-    assert (done.returncode, said in done.stderr, "expected:" in done.stderr) == (2, True, True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said) as raised:
+        invoke("recheck", what)
+    assert raised.value.exit_code == 2
+    assert raised.value.expected
 
 
 def test_recheck_says_which_verdicts_changed(made_run: RunDir) -> None:
@@ -113,11 +126,6 @@ def test_the_table_keeps_inside_the_terminal(made_run: RunDir, width: int) -> No
     words = " ".join(text.split())
     assert "∅ INVALID" in words
     assert "7 of 1720" in words
-
-
-def test_no_colour_where_none_is_wanted(good_run: RunDir) -> None:
-    """No escape sequence reaches a file."""
-    assert "\x1b" not in steadyset("recheck", str(good_run.path)).stdout
 
 
 def test_titles_with_markup_are_printed_as_they_are(good_run: RunDir) -> None:
@@ -198,7 +206,7 @@ def test_compare_of_runs_without_a_common_scenario_proves_nothing(good_run: RunD
     (other / "document.json").unlink()
     path = other / "scenarios" / "kill-primary.json"
     path.write_text(path.read_text().replace("test_kill_primary", "test_another"))
-    done = steadyset("compare", str(good_run.path), str(other))
-    assert done.returncode == 3, done.stderr
-    assert "only in A" in done.stdout
-    assert json.loads(steadyset("compare", str(good_run.path), str(good_run.path), "--json").stdout)["worse"] is False
+    code, out = invoke("compare", str(good_run.path), str(other))
+    assert (code, "only in A" in out) == (3, True)
+    code, out = invoke("compare", str(good_run.path), str(good_run.path), "--json")
+    assert (code, json.loads(out)["worse"]) == (0, False)

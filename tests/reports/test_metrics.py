@@ -172,10 +172,12 @@ def test_an_outage_that_lasts_to_the_end_counts_to_the_last_request() -> None:
     assert measured([write(9.99, took=0.0), *refused])["without_acks_s"] == pytest.approx(15.01, abs=0.001)
 
 
-def pod(t: float, e: str, uid: str, node: str = "n1", *, ready: bool = True, container: str = "c1") -> Record:
+def pod(
+    t: float, e: str, uid: str, node: str = "n1", *, ready: bool = True, container: str = "c1", name: str = "a"
+) -> Record:
     """A record of pod a."""
     state = {
-        "metadata": {"name": "a", "uid": uid},
+        "metadata": {"name": name, "uid": uid},
         "spec": {"nodeName": node},
         "status": {
             "phase": "Running",
@@ -184,7 +186,7 @@ def pod(t: float, e: str, uid: str, node: str = "n1", *, ready: bool = True, con
         },
     }
     raw = msgspec.Raw(msgspec.json.encode(state))
-    return Record(t=round(t * S), w=0, e=e, k="Pod", ns="x", name="a", uid=uid, raw=raw)
+    return Record(t=round(t * S), w=0, e=e, k="Pod", ns="x", name=name, uid=uid, raw=raw)
 
 
 def test_a_container_that_restarts_in_place_is_detected_but_not_rescheduled() -> None:
@@ -202,6 +204,28 @@ def test_a_pod_that_is_still_not_ready_has_no_time_to_ready() -> None:
     """Not the time until the scenario ended."""
     trace = Trace([pod(0, "SYNC", "u"), pod(11, "MODIFIED", "u", ready=False)])
     assert measured([write(1)], trace)["ready_s"] is None
+
+
+def test_with_several_pods_the_slowest_counts_and_a_missing_one_makes_it_unknown() -> None:
+    """A node with two pods: one is back after 3 s, the other after 8 s, or never."""
+    both = [pod(0, "SYNC", "u"), pod(0, "SYNC", "v", name="b")]
+    lost = [pod(11, "MODIFIED", "u", ready=False), pod(11, "MODIFIED", "v", ready=False, name="b")]
+    back = [pod(13, "MODIFIED", "u"), pod(18, "MODIFIED", "v", name="b")]
+    assert measured([write(1)], Trace([*both, *lost, *back]), target="node/n1")["ready_s"] == 8.0
+    assert measured([write(1)], Trace([*both, *lost, back[0]]), target="node/n1")["ready_s"] is None
+
+
+def node(t: float, ready: str) -> Record:
+    """A record of node n1."""
+    raw = msgspec.Raw(msgspec.json.encode({"status": {"conditions": [{"type": "Ready", "status": ready}]}}))
+    return Record(t=round(t * S), w=0, e="MODIFIED", k="Node", name="n1", uid="n1", raw=raw)
+
+
+def test_a_node_that_goes_silent_is_a_sign_and_one_that_was_before_is_none() -> None:
+    """Only what the API shows after the fault was injected detects it."""
+    trace = Trace([pod(0, "SYNC", "u"), node(3, "False"), node(5, "True"), node(14, "Unknown")])
+    found = measured([write(1)], trace)
+    assert (found["detect_s"], found["detected_by"]) == (4.0, "node n1 not Ready")
 
 
 def test_a_target_that_names_no_pod_is_said() -> None:
