@@ -60,7 +60,8 @@ def inject(
     """Inject `fault` on `target`, yield its span once the bite is proven, heal on leaving and fill the span.
 
     `params` go to the fault's `inject` function (`deadlines={"heal_s": 60}` replaces the fault's own). The journal is
-    journals/<slug>-<fault>.json below the run, beside the experiment and its log. Errors: UsageError when the cluster lacks a capability (nothing is started then);
+    journals/<slug>-<fault>.json below the run, beside the experiment and its log.
+    Errors: UsageError when the cluster lacks a capability (nothing is started then);
     FaultError (an InvalidError) when the fault did not bite, lost its bite, or its heal was not proven within
     the fault's deadline `heal_s`; InstrumentError when Chaos Toolkit broke. The fault is healed in every case.
     """

@@ -1,0 +1,185 @@
+"""What is left when everything that could heal a fault is killed: nothing, within the lease's time-to-live + 5 s."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from steadyset.chaos.cordon import our_cordons
+from steadyset.chaos.fault import TTL_S, UNDO_SLACK_S
+from steadyset.chaos.inside import pod_namespaces
+from steadyset.chaos.kube import Kube, uid_of
+from steadyset.chaos.ledger import ClusterLedger, HostLedger, new_record
+from steadyset.chaos.nft import our_tables
+from steadyset.chaos.sweep import sweep
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InstrumentError
+from steadyset.rundir import RunDir
+from steadyset.wait import wait_for
+
+RUNNER = """
+import sys
+from pathlib import Path
+from steadyset.chaos.faults import fault_named
+from steadyset.chaos.runner import inject
+from steadyset.clusterinfo import load_cluster_info
+from steadyset.errors import InstrumentError
+from steadyset.rundir import RunDir
+cluster, run, fault, target, namespace = sys.argv[1:]
+with inject(load_cluster_info(cluster), RunDir(Path(run)), "lease", fault_named(fault), target, namespace=namespace):
+    print("bitten", flush=True)
+    sys.stdin.read()
+"""
+
+
+class Killed:
+    """A runner in a process of its own, to be killed while it holds a fault."""
+
+    def __init__(self, cluster: ClusterInfo, run_dir: RunDir, fault: str, target: str, namespace: str) -> None:
+        argv = [sys.executable, "-c", RUNNER, cluster.path, str(run_dir.path), fault, target, namespace]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline().strip() == "bitten"
+
+    def child(self) -> int:
+        """Pid of its `chaos run`."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def kill(self, also_child: bool) -> None:
+        """SIGKILL the runner, and Chaos Toolkit with it."""
+        if also_child:
+            os.kill(self.child(), signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("also_child", [False, True], ids=["runner", "runner-and-chaos"])
+def test_killed_runner_leaves_no_cordon(
+    cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir, also_child: bool
+) -> None:
+    """The runner's death releases the hold at once; with Chaos Toolkit dead too, the watchdog undoes in time."""
+    node = kube.need_pod(ready, "member-2")["spec"]["nodeName"]
+    runner = Killed(cluster, run_dir, "node-drain", "member-2", ready)
+    assert our_cordons(kube.node(node))
+    runner.kill(also_child)
+    killed = time.monotonic()
+    wait_for(
+        lambda: not our_cordons(kube.node(node)),
+        what="node uncordoned",
+        deadline_name="TTL + slack",
+        deadline_s=TTL_S + UNDO_SLACK_S,
+    )
+    assert not also_child or time.monotonic() - killed > 1.0
+    assert "unschedulable" not in kube.node(node)["spec"]
+    wait_for(
+        lambda: not HostLedger(cluster).records(), what="ledger empty", deadline_name="ledger", deadline_s=UNDO_SLACK_S
+    )
+    assert sweep(cluster).is_clean()
+
+
+@pytest.mark.cluster
+def test_killed_runner_leaves_no_cut(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
+    """Runner, Chaos Toolkit and watchdog are all killed: the kernel opens the path, and a sweep takes the table."""
+    runner = Killed(cluster, run_dir, "network-partition", "member-1", ready)
+    record = HostLedger(cluster).records()[0]
+    watchdogs = [p for p in _pids() if record.id in _cmdline(p) and "chaos.watchdog" in _cmdline(p)]
+    assert len(watchdogs) == 1
+    os.kill(watchdogs[0], signal.SIGKILL)
+    runner.kill(also_child=True)
+    assert [record.id] == [line.split()[0] for line in sweep(cluster).alive]
+    wait_for(lambda: record.is_expired(), what="lease over", deadline_name="TTL", deadline_s=TTL_S + UNDO_SLACK_S)
+    swept = sweep(cluster, dry_run=True)
+    assert [line.rpartition(": ")[2] for line in swept.undone] == ["would be undone"]
+    swept = sweep(cluster)
+    assert swept.is_clean() and any("rules removed from member-1" in line for line in swept.undone)
+    for netns in pod_namespaces(uid_of(kube.pod(ready, "member-1"))):
+        assert our_tables(netns) == []
+        os.close(netns)
+
+
+def _pids() -> list[int]:
+    return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+
+
+def _cmdline(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+@pytest.mark.cluster
+def test_another_machines_live_fault_is_left_alone(cluster: ClusterInfo, kube: Kube, ready: str) -> None:
+    """A record of another host that is renewed stays; once nobody renews it, it is an orphan."""
+    ledger = ClusterLedger(cluster, kube, ready)
+    record = new_record("node-drain", ready, "member-0", 2.5, {"node": "node-1"})
+    record.host = "elsewhere"
+    ledger.write(record)
+    renewing = subprocess.Popen([sys.executable, "-c", RENEWER, cluster.path, record.id], stdin=subprocess.PIPE)
+    try:
+        assert [record.id] == [line.split()[0] for line in sweep(cluster).alive]
+    finally:
+        renewing.kill()
+        renewing.wait()
+    swept = sweep(cluster)
+    assert swept.alive == [] and len(swept.undone) == 1
+    assert ledger.records() == []
+
+
+RENEWER = """
+import sys
+from steadyset.chaos.kube import Kube
+from steadyset.chaos.ledger import ClusterLedger
+from steadyset.clusterinfo import load_cluster_info
+from steadyset.wait import pause
+info = load_cluster_info(sys.argv[1])
+ledger = ClusterLedger(info, Kube(info), "")
+[record] = [r for r, _ in ledger.records() if r.id == sys.argv[2]]
+while True:
+    record.renewals += 1
+    ledger.renew(record)
+    pause(0.5)
+"""
+
+
+def test_records_of_another_boot_have_expired() -> None:
+    """Monotonic times mean nothing after a reboot."""
+    record = new_record("node-drain", "ns", "pod", 60, {})
+    assert record.is_ours() and not record.is_expired()
+    record.boot_id = "another"
+    assert record.is_expired()
+
+
+def test_renewal_moves_the_end_and_fails_once_the_record_is_gone(tmp_path: Path) -> None:
+    """Gone means undone by the watchdog: the fault must not go on as if it held."""
+    ledger = HostLedger(
+        ClusterInfo(name="t", provider="kubeconfig", kubeconfig="", path=str(tmp_path / "cluster.json"))
+    )
+    record = new_record("node-drain", "ns", "pod", 60, {"node": "n"})
+    ledger.write(record)
+    end = record.expires_ns
+    assert ledger.renew(record)
+    [read] = ledger.records()
+    assert read.expires_ns > end and read.renewals == 1 and read.undo == {"node": "n"}
+    ledger.remove(record.id)
+    assert not ledger.renew(record)
+    assert ledger.records() == []
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    """Rather than forgotten."""
+    ledger = HostLedger(
+        ClusterInfo(name="t", provider="kubeconfig", kubeconfig="", path=str(tmp_path / "cluster.json"))
+    )
+    ledger.folder.mkdir()
+    (ledger.folder / "node-drain-1.json").write_bytes(b'{"id": ')
+    with pytest.raises(InstrumentError, match="node-drain-1"):
+        ledger.records()
