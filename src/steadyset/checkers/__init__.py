@@ -9,6 +9,7 @@ from steadyset.checkers.bank import Bank
 from steadyset.checkers.base import Checker
 from steadyset.checkers.counter import Counter
 from steadyset.checkers.fifo_queue import FifoQueue
+from steadyset.checkers.list_append import ListAppend
 from steadyset.checkers.log import DurableLog
 from steadyset.checkers.mutex import Mutex
 from steadyset.checkers.register import LinearizableRegister
@@ -28,6 +29,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Counter,
     Mutex,
     Bank,
+    ListAppend,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "LinearizableList",
     "LinearizableRegister",
     "LinearizableSet",
+    "ListAppend",
     "Mutex",
     "SetDurability",
     "SplitBrain",

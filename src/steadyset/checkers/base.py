@@ -67,6 +67,8 @@ def _what(history: History, i: int) -> str:
         if history.outcome[i] == FAIL and history.result[i] != NIL:
             text += f" (refused: the value was {shown(int(history.result[i]))})"
         return text
+    if f == "txn":
+        return f
     if history.has_values(i):
         values = history.values(i).tolist()
         head = ", ".join(map(str, values[:8]))

@@ -24,9 +24,16 @@ from steadyset.verdict import Judgement
 MODELS: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "register": ("register", "linearizable-register", {}),
     "cas-register": ("register", "linearizable-register", {}),
+    "mutex": ("mutex", "mutex", {}),
     "set": ("set", "set-durability", {"any_read_is_final": True}),
+    "set-full": ("set", "linearizable-set", {}),
+    "queue": ("queue", "fifo-queue", {}),
+    "log": ("log", "durable-log", {}),
+    "counter": ("counter", "counter", {"reads_min": 0}),
+    "list-append": ("list-append", "list-append", {}),
+    "bank": ("bank", "bank", {}),
 }
-SEARCHING: Final = ("linearizable-register",)
+SEARCHING: Final = ("linearizable-register", "mutex", "fifo-queue", "counter")
 COLOURS: Final = {"PASS": "green", "FAIL": "red", "INVALID": "yellow", "ERROR": "magenta"}
 
 
