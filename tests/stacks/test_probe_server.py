@@ -32,9 +32,13 @@ def test_acknowledged_values_survive_a_kill(start_probe: Start, tmp_path: Path) 
 def test_every_answer_says_who_answers(start_probe: Start, tmp_path: Path) -> None:
     """Pod, UID, node, boot id, ordinal and epoch are in each acknowledgement."""
     answer = start_probe(tmp_path).post("/append?key=a&value=1")
-    assert tuple(
-        answer[name] for name in ("pod", "uid", "node", "ordinal", "epoch")
-    ) == ("probe-1", "uid-of-probe-1", "node-7", 1, 1)
+    assert tuple(answer[name] for name in ("pod", "uid", "node", "ordinal", "epoch")) == (
+        "probe-1",
+        "uid-of-probe-1",
+        "node-7",
+        1,
+        1,
+    )
     assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() == answer["boot_id"]
 
 

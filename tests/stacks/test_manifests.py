@@ -1,0 +1,136 @@
+"""Manifests as the API server would get them: every variant renders, and restricted Pod Security would admit it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import UsageError
+from steadyset.fixtures.stacks import STACKS, Stack, stack_class
+from steadyset.fixtures.stacks.base import manifests
+from steadyset.judge import rules
+
+CASES = [(stack, variant) for stack in STACKS for variant in stack.variants]
+
+
+def info(**changes: Any) -> ClusterInfo:
+    return ClusterInfo(name="x", provider="kubeconfig", kubeconfig="", **changes)
+
+
+def objects(stack: type[Stack], variant: str, cluster: ClusterInfo) -> list[dict[str, Any]]:
+    return [
+        found for text in manifests(stack(), cluster, "space", variant) for found in yaml.safe_load_all(text) if found
+    ]
+
+
+def of_kind(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [item for item in found if item["kind"] == kind]
+
+
+@pytest.mark.parametrize(("stack", "variant"), CASES, ids=lambda v: getattr(v, "name", v) or "correct")
+def test_restricted_pod_security_admits_it(stack: type[Stack], variant: str) -> None:
+    """Pod Security "restricted": no root, no escalation, no capability, seccomp, plain volumes."""
+    (statefulset,) = of_kind(objects(stack, variant, info()), "StatefulSet")
+    spec = statefulset["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+        assert "add" not in container["securityContext"]["capabilities"]
+    allowed = {
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    }
+    kinds = {key for volume in spec.get("volumes", []) for key in volume if key != "name"}
+    assert kinds <= allowed
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+
+
+@pytest.mark.parametrize(("stack", "variant"), CASES, ids=lambda v: getattr(v, "name", v) or "correct")
+def test_what_a_stateful_stack_needs_is_there(stack: type[Stack], variant: str) -> None:
+    """A headless Service for the names, a budget that lets one member go, one claim per member unless it is the lie."""
+    found = objects(stack, variant, info(storage_class="fast"))
+    (statefulset,) = of_kind(found, "StatefulSet")
+    headless = [s for s in of_kind(found, "Service") if s["spec"].get("clusterIP") == "None"]
+    assert [s["metadata"]["name"] for s in headless] == [statefulset["spec"]["serviceName"]]
+    assert headless[0]["spec"]["publishNotReadyAddresses"] is True
+    assert [b["spec"]["maxUnavailable"] for b in of_kind(found, "PodDisruptionBudget")] == [1]
+    claims = statefulset["spec"].get("volumeClaimTemplates", [])
+    assert len(claims) == (0 if variant == "emptydir" else 1)
+    assert {claim["spec"]["storageClassName"] for claim in claims} <= {"fast"}
+    assert statefulset["spec"]["podManagementPolicy"] == ("Parallel" if variant == "parallel" else "OrderedReady")
+
+
+def test_images_come_from_the_clusters_registry() -> None:
+    """With a registry and a pull secret, pods use both; without, the preloaded name and no secret."""
+    cluster = info(image_prefix="host:5000/team", pull_secret="kube-system/regcred")
+    (statefulset,) = of_kind(objects(stack_class("probe"), "", cluster), "StatefulSet")
+    spec = statefulset["spec"]["template"]["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "regcred"}]
+    assert spec["containers"][0]["image"].startswith("host:5000/team/probe:")
+    (plain,) = of_kind(objects(stack_class("probe"), "", info()), "StatefulSet")
+    assert "imagePullSecrets" not in plain["spec"]["template"]["spec"]
+    assert plain["spec"]["template"]["spec"]["containers"][0]["image"].startswith("steadyset.local/probe:")
+
+
+def patroni(variant: str) -> dict[str, Any]:
+    found = objects(stack_class("postgresql"), variant, info())
+    (config,) = [c for c in of_kind(found, "ConfigMap") if "patroni.yml" in c["data"]]
+    parsed: dict[str, Any] = yaml.safe_load(config["data"]["patroni.yml"])
+    return parsed
+
+
+def test_patroni_waits_for_its_standby_unless_told_not_to() -> None:
+    """The correct configuration is strict; each variant breaks exactly what its name says."""
+    settings = {variant: patroni(variant)["bootstrap"]["dcs"] for variant in stack_class("postgresql").variants}
+    modes = {v: (s["synchronous_mode"], s["synchronous_mode_strict"]) for v, s in settings.items()}
+    assert modes == {
+        "": (True, True),
+        "async": (False, False),
+        "paused-promote": (True, False),
+        "replica-reads": (True, True),
+    }
+    correct = settings[""]
+    assert correct["ttl"] >= correct["loop_wait"] + 2 * correct["retry_timeout"], "Patroni's rule for its timings"
+    delayed = {v for v, s in settings.items() if "recovery_conf" in s["postgresql"]}
+    assert delayed == {"replica-reads"}
+    assert {v for v, s in settings.items() if not s["postgresql"]["use_pg_rewind"]} == {"paused-promote"}
+
+
+def test_passwords_are_new_each_time() -> None:
+    """No deployment shares its passwords with another, and none is in the repository."""
+    secrets = [of_kind(objects(stack_class("postgresql"), "", info()), "Secret")[0]["stringData"] for _ in range(2)]
+    values = [value for secret in secrets for value in secret.values()]
+    assert len(set(values)) == 4
+    assert min(map(len, values)) >= 32
+
+
+@pytest.mark.parametrize("stack", STACKS, ids=lambda s: s.name)
+def test_claims_are_rules_that_exist(stack: type[Stack]) -> None:
+    """Every claim names a registered rule and only parameters it has."""
+    known = rules()
+    for plan in stack().claims("history/x"):
+        assert plan.rule in known
+        assert set(plan.params) <= set(known[plan.rule].__dataclass_fields__), plan.rule
+
+
+def test_unknown_names_are_refused() -> None:
+    """A stack or a variant that does not exist is named with those that do, before anything is created."""
+    with pytest.raises(UsageError, match="no stack is called nope") as caught:
+        stack_class("nope")
+    assert "probe" in caught.value.expected
+    with pytest.raises(UsageError, match="has no variant nope"):
+        stack_class("probe")().deploy(info(), "space", "nope")
+    with pytest.raises(UsageError, match="is not deployed"):
+        _ = stack_class("probe")().namespace
