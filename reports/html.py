@@ -46,6 +46,15 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
+def meaning(document: dict[str, Any]) -> str:
+    """The overall verdict in a sentence."""
+    counts = document["counts"]
+    if document["verdict"] == "PASS" and counts["controls"]:
+        caught = "every negative control failed as it must"
+        return caught if counts["controls"] == counts["scenarios"] else f"{MEANINGS['PASS']}, and {caught}"
+    return MEANINGS[document["verdict"]]
+
+
 def link(path: str) -> str:
     """A relative path as a URL."""
     return quote(path)
@@ -66,7 +75,7 @@ def render_html(document: dict[str, Any]) -> str:
         run=document["run"],
         cluster=document["run"].get("cluster") or {},
         marks=MARKS,
-        meaning=MEANINGS[document["verdict"]],
+        meaning=meaning(document),
         metrics=METRICS,
         stages=STAGES,
         rate_names=RATE_NAMES,

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from steadyset.reports.html import MARKS, MEANINGS, seconds
+from steadyset.reports.html import MARKS, meaning, seconds
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INVALID": "bold yellow", "ERROR": "bold magenta"}
 WIDE_COLUMNS = 100  # narrower terminals do without the rules' count and the time to recover
@@ -66,7 +66,7 @@ def print_verdicts(document: dict[str, Any], console: Console | None = None, *, 
             was, now = change["was"] or "not judged", change["now"] or "not judged"
             console.print(f"changed: {escape(slug)}: {escape(change['rule'])}: {was} → {now}")
     console.print()
-    console.print(verdict_text(document["verdict"]), MEANINGS[document["verdict"]], soft_wrap=True)
+    console.print(verdict_text(document["verdict"]), meaning(document), soft_wrap=True)
     if page:
         console.print(f"page: {escape(page)}", soft_wrap=True)
 

@@ -316,17 +316,23 @@ def _pods(canvas: _Canvas, pods: list[dict[str, Any]]) -> None:
                 canvas.add(svg.line(x, top - 2, x, top + LANE_PX + 2, "reborn"))
             uid = span["uid"]
         if evidence:
-            for spans, class_, what in (
-                (lane["containers"], "container", "container"),
-                (lane["mounts"], "mount", "volume"),
-            ):
-                for span in spans:
-                    x, width = canvas.scale.span(span["from"], span["until"])
-                    words = f"{what} {span['label']} of {lane['name']} on {span['node']}, uid {span['uid']}"
-                    canvas.add(svg.rect(x, canvas.y - LANE_GAP_PX + 2, width, 2.5, class_, title=words))
-                canvas.y += 4
-            canvas.y += 2
+            _node_evidence(canvas, lane)
     canvas.sections["pods"] = (begin + TITLE_PX + TITLE_GAP_PX, canvas.y)
+
+
+def _node_evidence(canvas: _Canvas, lane: dict[str, Any]) -> None:
+    """Thin lines below a pod's bar. Incarnations take turns between two rows, so that two at once are seen as two."""
+    incarnations = list(dict.fromkeys(span["uid"] for span in lane["states"]))
+    rows = min(len(incarnations), 2) or 1
+    canvas.y -= LANE_GAP_PX - 2
+    for spans, class_, what in ((lane["containers"], "container", "container"), (lane["mounts"], "mount", "volume")):
+        for span in spans:
+            row = incarnations.index(span["uid"]) % rows if span["uid"] in incarnations else 0
+            x, width = canvas.scale.span(span["from"], span["until"])
+            words = f"{what} {span['label']} of {lane['name']} on {span['node']}, uid {span['uid']}"
+            canvas.add(svg.rect(x, canvas.y + 3.5 * row, width, 2.5, class_, title=words))
+        canvas.y += 3.5 * rows
+    canvas.y += LANE_GAP_PX
 
 
 def _states(canvas: _Canvas, section: str, title: str, rows: list[dict[str, Any]]) -> None:
