@@ -17,6 +17,7 @@ INVOKE: Final = 0
 TYPES: Final = {"invoke": INVOKE, "ok": OK, "fail": FAIL, "info": INFO}
 _LOG_LINE: Final = re.compile(r"jepsen\S* - (\S+)\s+:(\S+)\s+:(\S+)(?:[ \t]+(\S.*))?$")
 _LOG_MARK: Final = re.compile(r"jepsen\.util - ")
+_JSON: Final = re.compile(r'\[?\s*\{\s*"[^"]*":')
 _MISSING: Final = object()
 Progress = Callable[[int, int], None]
 
@@ -49,7 +50,7 @@ def read_events(path: Path, text: str, progress: Progress | None = None) -> Iter
     """
     head = text.lstrip("\ufeff \t\r\n,")[:200]
     first = next((line for line in head.splitlines() if line and not line.startswith(";")), "")
-    if re.match(r'\[?\s*\{\s*"', first) or (head.startswith("[\n") and '{"' in head):
+    if _JSON.match(head):
         raw = _json(path, text)
     elif first[:1] in ("{", "[", "#", "("):
         raw = _edn(path, text)

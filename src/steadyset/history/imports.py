@@ -99,9 +99,13 @@ class Importer:
             raise self.bad(event, f"{event.f} needs a whole number")
         return value
 
-    def op(self, item: Paired) -> Op | None:
-        """The op in columns, None when it says nothing."""
+    def op(self, item: Paired) -> Op:
+        """The op in columns."""
         raise NotImplementedError
+
+    def ops(self, item: Paired) -> list[Op]:
+        """The ops in columns: usually one."""
+        return [self.op(item)]
 
     def base(self, item: Paired, f: str, key: Any = None, **columns: Any) -> Op:
         """An op with the times and the process of `item`."""
@@ -130,7 +134,7 @@ class RegisterImporter(Importer):
 
     functions = ("read", "write", "cas")
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         f, invoke, done = item.invoke.f, item.invoke, item.done
         key, asked = _split_key(invoke.value)
         if f == "read":
@@ -154,7 +158,7 @@ class MutexImporter(Importer):
 
     functions = ("acquire", "release")
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         return self.base(item, item.invoke.f)
 
 
@@ -163,7 +167,7 @@ class SetImporter(Importer):
 
     functions = ("add", "read", "read-all")
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         if item.invoke.f == "add":
             key, value = _split_key(item.invoke.value)
             if isinstance(value, list | dict) or value is None:
@@ -178,9 +182,9 @@ class SetImporter(Importer):
 class QueueImporter(Importer):
     """enqueue v, dequeue -> v, drain -> every value left."""
 
-    functions = ("enqueue", "dequeue", "drain")
+    functions: tuple[str, ...] = ("enqueue", "dequeue", "drain")
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         f = item.invoke.f
         if f == "enqueue":
             if item.invoke.value is None:
@@ -198,7 +202,7 @@ class CounterImporter(Importer):
 
     functions = ("add", "inc", "read", "decrement")
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         f, done = item.invoke.f, item.done
         if f == "read":
             if item.outcome != OK or done is None:
@@ -217,7 +221,7 @@ class BankImporter(Importer):
 
     functions = ("transfer", "read")
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         if item.invoke.f == "transfer":
             value = item.invoke.value
             names = ("from", "to", "amount")
@@ -242,7 +246,7 @@ class ListAppendImporter(Importer):
 
     functions = ("txn",)
 
-    def op(self, item: Paired) -> Op | None:
+    def op(self, item: Paired) -> Op:
         source = item.done if item.done is not None and item.outcome == OK else item.invoke
         if not isinstance(source.value, list | tuple):
             raise self.bad(source, "a transaction needs a list of micro-ops")
@@ -262,11 +266,77 @@ class ListAppendImporter(Importer):
         return self.base(item, "txn", values=encode_txn(micro))
 
 
+class LogImporter(QueueImporter):
+    """enqueue, dequeue, drain; or Jepsen's Kafka ops: [:send k [offset v]] and [:poll {k [[offset v] …]}]."""
+
+    functions = (
+        *QueueImporter.functions,
+        "send",
+        "poll",
+        "txn",
+        "assign",
+        "subscribe",
+        "crash",
+        "debug-topic-partitions",
+    )
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.sessions: dict[int, int] = {}
+
+    def ops(self, item: Paired) -> list[Op]:
+        f, process = item.invoke.f, item.invoke.process
+        if f in QueueImporter.functions:
+            return [self.op(item)]
+        if f not in ("send", "poll", "txn"):
+            self.sessions[process] = self.sessions.get(process, 0) + (f != "debug-topic-partitions")
+            return []
+        ok = item.outcome == OK and item.done is not None
+        source = item.done if ok and item.done is not None else item.invoke
+        if not isinstance(source.value, list | tuple):
+            raise self.bad(source, f"{f} needs a list of sends and polls")
+        found: list[Op] = []
+        for entry in source.value:
+            if not isinstance(entry, list | tuple) or not entry or entry[0] not in ("send", "poll"):
+                raise self.bad(source, "unknown micro-op", "[:send key value] or [:poll {key [[offset value] …]}]")
+            if entry[0] == "send":
+                found.append(self._send(item, source, entry))
+            elif ok and len(entry) > 1:
+                found += self._poll(item, source, entry[1])
+        return found
+
+    def _send(self, item: Paired, source: Event, entry: Any) -> Op:
+        if len(entry) != 3:
+            raise self.bad(source, "send needs a key and a value")
+        _, key, value = entry
+        offset = NIL
+        if isinstance(value, list | tuple):
+            if len(value) != 2:
+                raise self.bad(source, "send needs [offset value]")
+            offset, value = NIL if value[0] is None else self.whole(source, value[0]), value[1]
+        return self.base(item, "enqueue", key, value=self.names.number(value), result=offset)
+
+    def _poll(self, item: Paired, source: Event, polled: Any) -> list[Op]:
+        if not isinstance(polled, dict):
+            raise self.bad(source, "poll needs a map from key to [[offset value] …]")
+        session = str(self.sessions.get(item.invoke.process, 0))
+        found = []
+        for key, pairs in polled.items():
+            flat: list[int] = []
+            for one in pairs:
+                if not isinstance(one, list | tuple) or len(one) != 2:
+                    raise self.bad(source, "poll needs [offset value] pairs")
+                flat += [self.whole(source, one[0]), self.names.number(one[1])]
+            found.append(self.base(item, "poll", key, values=flat)._replace(session=session))
+        return found
+
+
 IMPORTERS: Final[dict[str, Callable[[Path], Importer]]] = {
     "register": RegisterImporter,
     "mutex": MutexImporter,
     "set": SetImporter,
     "queue": QueueImporter,
+    "log": LogImporter,
     "counter": CounterImporter,
     "bank": BankImporter,
     "list-append": ListAppendImporter,
@@ -295,14 +365,12 @@ def import_history(path: Path, importer: str, progress: Progress | None = None) 
     ops, timed = pair(path, read_events(path, text, progress))
     if not ops:
         raise BadLineError(path, 1, "no client op in it", expected="at least one invocation by a process")
-    rows = []
+    rows: list[Op] = []
     for item in ops:
         if item.invoke.f not in translate.functions:
             known = ", ".join(translate.functions)
             raise BadLineError(path, item.invoke.line, f"unknown function {item.invoke.f}", expected=f"one of: {known}")
-        row = translate.op(item)
-        if row is not None:
-            rows.append(row)
+        rows += translate.ops(item)
     return history_of(rows, times_known=timed)
 
 
