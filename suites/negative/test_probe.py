@@ -48,6 +48,7 @@ def test_forced_deletion_on_a_cut_node(stack, observer, chaos, cluster, report):
     chaos.require("node-power", "cutting a node off")
     report.expect("FAIL", rule="at-most-one-per-identity")
     report.judge("at-most-one-per-identity")
+    report.settle()
     member = stack.members()[-1]
     with node_cut_off(cluster, stack.node_of(member)):
         stack.replace(member, deadline_s=stack.deadlines.recovery_s, grace_s=0)
@@ -74,5 +75,6 @@ def test_detach_that_changes_nothing(stack, observer, chaos, cluster, report):
     chaos.require("node-power", "stopping the CSI attacher")
     report.expect("INVALID")
     report.judge("stable-identity", replacements_min=0)
+    report.settle()
     with component_stopped(cluster, "csi-attacher"), chaos.inject(VOLUME_DETACH, stack.primary()):
         pass
