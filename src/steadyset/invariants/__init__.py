@@ -3,10 +3,13 @@
 from steadyset.invariants.at_most_one import AtMostOnePerIdentity
 from steadyset.invariants.base import Findings, Invariant
 from steadyset.invariants.endpoints_ready import EndpointsReady
+from steadyset.invariants.lease_belief import LeaseBelief
 from steadyset.invariants.ordered_recovery import OrderedRecovery
 from steadyset.invariants.pdb_respected import PdbRespected
 from steadyset.invariants.pvc_retention import PvcRetention
+from steadyset.invariants.rolling_update import RollingUpdate
 from steadyset.invariants.rwo_single_node import RwoSingleNode
+from steadyset.invariants.scaling import MinReadySeconds, ParallelBurst, RetentionPolicy, ScaleDownHalts
 from steadyset.invariants.stable_identity import StableIdentity
 
 INVARIANTS: tuple[type[Invariant], ...] = (
@@ -17,6 +20,12 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     RwoSingleNode,
     PdbRespected,
     EndpointsReady,
+    RollingUpdate,
+    ScaleDownHalts,
+    ParallelBurst,
+    MinReadySeconds,
+    RetentionPolicy,
+    LeaseBelief,
 )
 
 __all__ = [
@@ -25,9 +34,15 @@ __all__ = [
     "EndpointsReady",
     "Findings",
     "Invariant",
+    "LeaseBelief",
+    "MinReadySeconds",
     "OrderedRecovery",
+    "ParallelBurst",
     "PdbRespected",
     "PvcRetention",
+    "RetentionPolicy",
+    "RollingUpdate",
     "RwoSingleNode",
+    "ScaleDownHalts",
     "StableIdentity",
 ]

@@ -1,0 +1,139 @@
+"""Rule `rolling-update`: order, partition, OnDelete and maxUnavailable of a StatefulSet's update, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import ClassVar
+
+from steadyset.invariants.base import Findings, plural
+from steadyset.invariants.objects import Obj, replicas, short, spec, start_ordinal, status
+from steadyset.invariants.setwalk import CREATED, DELETING, SetWalk, Step, min_ready_s
+from steadyset.trace import Trace
+from steadyset.verdict import Judgement
+
+EVENT_NS = 10_000_000_000  # the controller's event of a deletion arrives within this
+READY_TOLERANCE_NS = 1_000_000_000  # condition times have a resolution of one second
+
+
+@dataclass(frozen=True)
+class RollingUpdate:
+    """`updates_min`: pods replaced by one of another revision. `lag_ms`: the controller reads a cache. Deletions are
+    the controller's where it says so (Event SuccessfulDelete); those of anybody else are not judged.
+    """
+
+    namespace: str
+    statefulset: str
+    updates_min: int = 1
+    lag_ms: int = 2000
+
+    rule: ClassVar[str] = "rolling-update"
+    claim: ClassVar[str] = (
+        "pods are updated from the highest ordinal to the partition, never more than maxUnavailable at once, and never "
+        "under OnDelete"
+    )
+
+    def check(self, trace: Trace) -> Judgement:
+        """Judge every deletion by the controller and every creation below the partition."""
+        found = Findings(self, trace)
+        found.needs("Pod", "StatefulSet", "Event")
+        found.open_gaps("StatefulSet")
+        for gap in trace.gaps("Pod") + trace.gaps("Event"):
+            found.hidden(gap, "a step of an update")
+        found.count("updates", 0)
+        found.count("controller_deletions", 0)
+        walk = SetWalk(trace, self.namespace, self.statefulset)
+        deletions = self._controller_deletions(trace)
+        for step in walk:
+            current = walk.statefulset_at(step.record)
+            if step.what == CREATED:
+                self._created(found, current, step)
+            elif step.what == DELETING and self._by_controller(deletions, step):
+                failed = status(step.member.pod).get("phase") in ("Failed", "Succeeded")
+                if not failed and step.member.ordinal < start_ordinal(current) + replicas(current):
+                    found.count("controller_deletions")
+                    self._updated(found, current, step)
+        if not found.violations:
+            found.at_least("updates", self.updates_min)
+        return found.judgement(f"{plural(found.observed['updates'], 'update')} in the promised order")
+
+    def _controller_deletions(self, trace: Trace) -> dict[str, list[int]]:
+        """Pod name to the times of the controller's own events of deleting it."""
+        found: dict[str, list[int]] = {}
+        for record in trace.of("Event", self.namespace):
+            event = record.obj
+            if event.get("reason") != "SuccessfulDelete" or record.e == "DELETED":
+                continue
+            about = event.get("involvedObject") or {}
+            if about.get("kind") == "StatefulSet" and about.get("name") == self.statefulset:
+                words = str(event.get("message", "")).split()
+                name = next((w for w in words if w.startswith(f"{self.statefulset}-")), "")
+                found.setdefault(name, []).append(record.t)
+        return found
+
+    def _by_controller(self, deletions: dict[str, list[int]], step: Step) -> bool:
+        for t in deletions.get(step.member.name, []):
+            if step.t - EVENT_NS // 10 <= t <= step.t + EVENT_NS:
+                deletions[step.member.name].remove(t)
+                return True
+        return False
+
+    def _created(self, found: Findings, statefulset: Obj, step: Step) -> None:
+        old = step.recent.get(step.member.ordinal)
+        if old is not None and old.revision != step.member.revision:
+            found.count("updates")
+        kept = str(status(statefulset).get("currentRevision", ""))
+        if step.member.ordinal < start_ordinal(statefulset) + _partition(statefulset) and kept:
+            found.count("creations_below_partition")
+            if step.member.revision != kept:
+                found.violated(
+                    step.t,
+                    f"pod {step.member.name} ({short(step.record.uid)}), below partition {_partition(statefulset)}, "
+                    f"was created at revision {step.member.revision}, not at the current {kept}",
+                )
+
+    def _updated(self, found: Findings, statefulset: Obj, step: Step) -> None:
+        who = f"pod {step.member.name} ({short(step.record.uid)})"
+        strategy = spec(statefulset).get("updateStrategy") or {}
+        if strategy.get("type") == "OnDelete":
+            found.violated(step.t, f"{who} was deleted by the controller, although the strategy is OnDelete")
+            return
+        partition = _partition(statefulset)
+        if step.member.ordinal < start_ordinal(statefulset) + partition:
+            found.violated(step.t, f"{who} was deleted by the controller, although the partition is {partition}")
+            return
+        allowed = _max_unavailable(statefulset)
+        away = []
+        for number in range(step.member.ordinal + 1, start_ordinal(statefulset) + replicas(statefulset)):
+            other = step.members.get(number)
+            if other is not None and not other.deleting and other.revision == step.member.revision:
+                found.violated(
+                    step.t, f"{who} was updated while its successor {other.name} still had revision {other.revision}"
+                )
+                return
+            if other is None or not other.ready_within(step.t, self.lag_ms * 1_000_000):
+                away.append(f"{self.statefulset}-{number}")
+            elif not other.initially_ready and other.is_ready():
+                ready_ns = step.t - other.ready_since
+                if ready_ns < min_ready_s(statefulset) * 1_000_000_000 - READY_TOLERANCE_NS:
+                    away.append(f"{other.name} (Ready for {ready_ns / 1e9:.3f} s of {min_ready_s(statefulset)} s)")
+        if len(away) + 1 > allowed:
+            found.violated(
+                step.t, f"{who} was updated while {', '.join(away)} was not available: maxUnavailable is {allowed}"
+            )
+
+
+def _partition(statefulset: Obj) -> int:
+    rolling = (spec(statefulset).get("updateStrategy") or {}).get("rollingUpdate") or {}
+    return int(rolling.get("partition") or 0)
+
+
+def _max_unavailable(statefulset: Obj) -> int:
+    """maxUnavailable as a number; a percentage is of the replicas, rounded up, at least 1."""
+    rolling = (spec(statefulset).get("updateStrategy") or {}).get("rollingUpdate") or {}
+    value = rolling.get("maxUnavailable")
+    if value is None:
+        return 1
+    if isinstance(value, str) and value.endswith("%"):
+        return max(1, ceil(int(value[:-1]) * replicas(statefulset) / 100))
+    return int(value)
