@@ -6,9 +6,7 @@ before its containers start; when that did not work out, the bite is said to be 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from steadyset.chaos.inside import Process, open_netns, pod_processes
+from steadyset.chaos.inside import TICKS_S, PodFinder, Process, address_in, open_netns, pod_processes
 from steadyset.chaos.kube import Kube, UnreachableError, uid_of
 from steadyset.chaos.nft import cut_script, renew_script, run_nft
 from steadyset.chaos.partition import Cuts
@@ -27,7 +25,7 @@ from steadyset.errors import InstrumentError, UsageError
 
 FOLLOW_POLL_S = 0.1  # how often members are looked at, to see that they are replaced
 SANDBOX_POLL_S = 0.02  # how often a new sandbox is looked for
-ADDRESS_TIMEOUT_S = 5.0  # ip_addr: one call
+STARTING = "runc:"  # the name of a process that is about to become a container's
 JOIN_DEADLINE_S = 5.0  # cut_join: until the following thread has ended
 
 Json = dict[str, Any]
@@ -64,12 +62,12 @@ def member_of(info: ClusterInfo, pod: Json) -> Member:
     return member
 
 
-def find_netns(info: ClusterInfo, member: Member, node: str) -> bool:
-    """Fill `netns` and `address` from the pod's sandbox process; False while it has none with an address."""
+def find_netns(info: ClusterInfo, member: Member, node: str, processes: list[Process] | None = None) -> bool:
+    """Fill `netns` and `address` from the pod's processes; False while none has a namespace with an address."""
     if not node:
         return False
     foreign = {_inode(f"/proc/{pid}/ns/net") for pid in (os.getpid(), info.node(node).pid)}
-    for process in pod_processes(member.uid):
+    for process in pod_processes(member.uid) if processes is None else processes:
         with suppress(InstrumentError, FileNotFoundError):
             netns = open_netns(process.pid)
             address = "" if os.fstat(netns).st_ino in foreign else address_in(netns)
@@ -87,19 +85,6 @@ def _inode(path: str) -> int:
         return 0
 
 
-def address_in(netns: int) -> str:
-    """The first IPv4 address, other than loopback's, in that network namespace; "" when it has none yet."""
-    argv = ["nsenter", f"--net=/proc/self/fd/{netns}", "--", "ip", "-4", "-j", "addr", "show", "up"]
-    done = subprocess.run(argv, capture_output=True, timeout=ADDRESS_TIMEOUT_S, pass_fds=(netns,), check=False)
-    if done.returncode != 0:
-        raise InstrumentError(f"ip addr failed: {done.stderr.decode().strip()}", do="apt-get install iproute2")
-    for link in json.loads(done.stdout or b"[]"):
-        for address in link.get("addr_info", []):
-            if not str(address["local"]).startswith("127."):
-                return str(address["local"])
-    return ""
-
-
 class Cut:
     """Rules in every member's network namespace that drop the packets of `cuts`; `places` are addresses outside."""
 
@@ -115,6 +100,7 @@ class Cut:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._finder = PodFinder(pod_processes(members[0].uid)[0])
 
     def _addresses(self, name: str) -> list[str]:
         return [self.members[name].address] if name in self.members else self.places[name]
@@ -185,15 +171,16 @@ class Cut:
 
     def _replace(self, old: Member, uid: str, node: str) -> None:
         new = Member(name=old.name, uid=uid)
-        seen_ns = time.monotonic_ns()
-        while not find_netns(self.info, new, node):
+        while not find_netns(self.info, new, node, self._finder.processes(uid)):
             if self._stop.wait(SANDBOX_POLL_S):
                 return
         with self._lock:
             self.members[new.name] = new
             run_nft(new.netns, cut_script(self.table, *self._rules(new), self.ttl_s))
-            applied_ns = time.monotonic_ns()
-            running = [p for p in pod_processes(uid) if not is_pause(p, pod_processes(uid))]
+            applied_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+            processes = self._finder.processes(uid)
+            sandbox = {p.cgroup for p in processes[:1]}
+            early = [p for p in processes if p.cgroup not in sandbox and not p.name.startswith(STARTING)]
             for member in self.members.values():
                 if member is not new and member.netns >= 0:
                     run_nft(member.netns, renew_script(self.table, *self._rules(member), self.ttl_s))
@@ -201,13 +188,8 @@ class Cut:
         if old.netns >= 0:
             os.close(old.netns)
             old.netns = -1
-        delay_ms = (applied_ns - seen_ns) / 1e6
-        if running:
-            self.on_lost(f"pod {new.name} was replaced and ran for up to {delay_ms:.0f} ms before it was cut again")
+        ran_ms = max((1000 * (applied_s - p.start / TICKS_S) for p in early), default=0.0)
+        if ran_ms > 0:
+            self.on_lost(f"pod {new.name} was replaced and ran for up to {ran_ms:.0f} ms before it was cut again")
         else:
             self.remarks.append(f"pod {new.name} was replaced by {uid[:8]} and cut again before its first packet")
-
-
-def is_pause(process: Process, others: list[Process]) -> bool:
-    """Whether the process is the pod's sandbox: the main process of the cgroup that came first."""
-    return bool(others) and process.cgroup == others[0].cgroup

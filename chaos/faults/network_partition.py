@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
-from steadyset.chaos.cut import ADDRESS_TIMEOUT_S, Cut, Member, member_of
+from steadyset.chaos.cut import Cut, Member, member_of
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.inside import pod_namespaces
-from steadyset.chaos.kube import Json, Kube, controller_of
+from steadyset.chaos.inside import address_in, pod_namespaces
+from steadyset.chaos.kube import Kube, controller_of
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.netpath import Line, OutsideLine, Place, Seen, ask_all
 from steadyset.chaos.nft import PREFIX, delete_script, our_tables, run_nft, table_name
@@ -184,13 +182,8 @@ def _client_ends(info: ClusterInfo) -> list[tuple[str, int]]:
     """Addresses of the load's namespace, each with a file descriptor of it."""
     if not info.client_netns:
         raise UsageError("this cluster has no client namespace, so the clients cannot be cut", do="leave out clients")
-    argv = ["ip", "-n", info.client_netns, "-4", "-j", "addr", "show", "up"]
-    links: list[Json] = json.loads(
-        subprocess.run(argv, capture_output=True, timeout=ADDRESS_TIMEOUT_S, check=True).stdout or b"[]"
-    )
-    addresses = [a["local"] for link in links for a in link.get("addr_info", []) if not a["local"].startswith("127.")]
     netns = os.open(f"/run/netns/{info.client_netns}", os.O_RDONLY | os.O_CLOEXEC)
-    return [(address, netns) for address in addresses]
+    return [(address_in(netns), netns)]
 
 
 class _Proofs:

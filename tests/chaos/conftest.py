@@ -18,7 +18,7 @@ from steadyset.fixtures import images
 from steadyset.rundir import RunDir
 from steadyset.wait import wait_for
 
-OWN_CLUSTER = "chaosdev"
+OWN_CLUSTER = "chaostest"
 READY_DEADLINE_S = 60.0
 
 

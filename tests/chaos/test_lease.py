@@ -37,6 +37,8 @@ with inject(load_cluster_info(cluster), RunDir(Path(run)), "lease", fault_named(
     sys.stdin.read()
 """
 
+HEAL_DEADLINE_S = 90.0
+
 
 class Killed:
     """A runner in a process of its own, to be killed while it holds a fault."""
@@ -86,6 +88,20 @@ def test_killed_runner_leaves_no_cordon(
 
 
 @pytest.mark.cluster
+def test_interrupted_runner_has_healed_when_it_ends(
+    cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
+) -> None:
+    """Ctrl-C in the test: the fault is undone and its heal proven before the process ends."""
+    node = kube.need_pod(ready, "member-0")["spec"]["nodeName"]
+    runner = Killed(cluster, run_dir, "node-drain", "member-0", ready)
+    assert our_cordons(kube.node(node))
+    runner.process.send_signal(signal.SIGINT)
+    assert runner.process.wait(HEAL_DEADLINE_S) != 0
+    assert "unschedulable" not in kube.node(node)["spec"]
+    assert HostLedger(cluster).records() == []
+
+
+@pytest.mark.cluster
 def test_killed_runner_leaves_no_cut(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
     """Runner, Chaos Toolkit and watchdog are all killed: the kernel opens the path, and a sweep takes the table."""
     runner = Killed(cluster, run_dir, "network-partition", "member-1", ready)
@@ -95,7 +111,7 @@ def test_killed_runner_leaves_no_cut(cluster: ClusterInfo, kube: Kube, ready: st
     os.kill(watchdogs[0], signal.SIGKILL)
     runner.kill(also_child=True)
     assert [record.id] == [line.split()[0] for line in sweep(cluster).alive]
-    wait_for(lambda: record.is_expired(), what="lease over", deadline_name="TTL", deadline_s=TTL_S + UNDO_SLACK_S)
+    wait_for(record.is_expired, what="lease over", deadline_name="TTL", deadline_s=TTL_S + UNDO_SLACK_S)
     swept = sweep(cluster, dry_run=True)
     assert [line.rpartition(": ")[2] for line in swept.undone] == ["would be undone"]
     swept = sweep(cluster)
