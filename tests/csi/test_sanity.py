@@ -19,6 +19,7 @@ OWN_TESTS = {
     "TestCutDeviceKeepsStaleWritesOut",
     "TestDetachInUse",
     "TestFormatOnFirstUseOnly",
+    "TestHeldBlockDevice",
     "TestNodeRestart",
     "TestOneControllerPerDirectory",
     "TestPurge",
