@@ -1,0 +1,109 @@
+"""`steadyset nightly`: what it refuses before anything is brought up, and what it passes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from steadyset.cli import nightly
+from steadyset.errors import InstrumentError, UsageError
+from steadyset.fixtures.session import Options, run_params
+from steadyset.rundir import RunDir
+
+CHILD_LIFE_S = 60.0
+INTERRUPT_AFTER_S = 2.0
+
+
+def test_faults_by_short_name() -> None:
+    """`kill` is pod-kill; a name that is no fault's, or several's, is refused with those there are."""
+    assert nightly.fault_names("kill, node-drain") == ["pod-kill", "node-drain"]
+    assert nightly.fault_names("") == []
+    with pytest.raises(UsageError, match="names no single fault") as caught:
+        nightly.fault_names("kil")
+    assert "pod-kill" in caught.value.expected
+
+
+def test_suites_by_name() -> None:
+    """Every folder of suites/ by default; an unknown one is refused with those there are."""
+    names = [Path(path).name for path in nightly.suite_paths("")]
+    assert {"identity", "ordering", "failover", "retention", "partition", "negative"} <= set(names)
+    assert [Path(path).name for path in nightly.suite_paths("failover,identity")] == ["failover", "identity"]
+    with pytest.raises(UsageError, match="no suite is called"):
+        nightly.suite_paths("identitty")
+
+
+def test_an_unknown_stack_or_variant_is_refused_first() -> None:
+    """Before a cluster is brought up for it."""
+    with pytest.raises(UsageError, match="no stack is called mysql"):
+        nightly.check_stack("mysql", "")
+    with pytest.raises(UsageError, match="no variant asynk") as caught:
+        nightly.check_stack("postgresql", "asynk")
+    assert "async" in caught.value.expected
+
+
+def test_the_run_says_how_to_repeat_it(tmp_path: Path) -> None:
+    """Seed, parameters, versions and machine are written before anything runs."""
+    run = RunDir.create(tmp_path, run_params(Options(stack="probe", seed=7)))
+    params = run.params()
+    assert (params["seed"], params["stack"]) == (7, "probe")
+    assert params["versions"]["steadyset"]
+    assert params["host"]["cpus"] > 0
+
+
+def test_pytest_gets_what_was_asked(tmp_path: Path) -> None:
+    """Controls are left out unless asked for; a run with its own folder, seed and faults."""
+    run = RunDir.create(tmp_path, {})
+    targets = nightly.suite_paths("identity")
+    argv = nightly.pytest_argv(Options(stack="probe", seed=7, keep=True), run, targets, ["pod-kill"], controls=False)
+    assert argv[argv.index("-m", 3) + 1] == "not control"
+    assert argv[argv.index("--seed") + 1] == "7"
+    assert argv[argv.index("--faults") + 1] == "pod-kill"
+    assert "--keep" in argv
+    assert "not control" not in nightly.pytest_argv(Options(), run, targets, [], controls=True)
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 1), (2, 130)])
+def test_pytests_exit_codes(code: int, ends: int) -> None:
+    """Passed, failed, interrupted."""
+    assert nightly.run_suites([sys.executable, "-c", f"raise SystemExit({code})"]) == ends
+
+
+@pytest.mark.parametrize(("code", "error"), [(5, UsageError), (3, InstrumentError), (-9, InstrumentError)])
+def test_pytests_own_failures(code: int, error: type[Exception]) -> None:
+    """Nothing collected is a matter of the options; a crash is one of the instrument, and neither is a verdict."""
+    source = f"import os, signal; os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
+    with pytest.raises(error):
+        nightly.run_suites([sys.executable, "-c", source])
+
+
+def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path) -> None:
+    """Ctrl-C: the child is interrupted once, cleans up, and only then does nightly go on."""
+    cleaned = tmp_path / "cleaned"
+    source = (
+        "import signal, pathlib, sys\n"
+        "def stop(*_):\n"
+        f"    pathlib.Path({str(cleaned)!r}).write_text('once')\n"
+        "    sys.exit(2)\n"
+        f"signal.signal(signal.SIGINT, stop)\nsignal.alarm({CHILD_LIFE_S:.0f})\nsignal.pause()\n"
+    )
+    with nightly.interruptible():
+        timer = threading.Timer(INTERRUPT_AFTER_S, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        assert nightly.run_suites([sys.executable, "-c", source]) == 130
+        timer.join()
+    assert cleaned.read_text() == "once"
+
+
+def test_bad_usage_exits_2_with_the_reason() -> None:
+    """No traceback: what was expected, what was seen, what to do."""
+    argv = [sys.executable, "-m", "steadyset", "nightly", "--stack", "mysql"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no stack is called mysql" in done.stderr
+    assert "Traceback" not in done.stderr
