@@ -14,7 +14,8 @@ GRACE_S = 1
 def test_member_is_killed(stack, observer, load, chaos, report):
     """Goal: a killed member keeps its name, address, claim and data, and never runs twice.
 
-    Method: append to every member, delete one with the least grace that waits for its node, wait until it is ready again, read every key back.
+    Method: append to every member, delete one with the least grace that waits for its node, wait until it
+    is ready again, read every key back.
     """
     target = stack.members()[1]
     with load.run() as history:
