@@ -77,9 +77,9 @@ def _row(name: str, ops: int, clients: int, porcupine: str, timeout_s: float) ->
     members = len(history.list_data)
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making it
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), time.process_time()
     verdict = checker.check(history).verdict
-    seconds = time.perf_counter() - begin
+    seconds, used = time.perf_counter() - begin, time.process_time() - used
     extra = max(0, _memory("VmHWM") - before)
     found = {
         "checker": name,
@@ -88,6 +88,7 @@ def _row(name: str, ops: int, clients: int, porcupine: str, timeout_s: float) ->
         "members_read": members,
         "verdict": verdict.value,
         "seconds": round(seconds, 4),
+        "cpu_seconds": round(used, 4),
         "bytes_per_op": round((held + extra) / max(len(history), 1, members)),
     }
     if porcupine and model and ops <= PORCUPINE_OPS_MAX:
@@ -134,8 +135,8 @@ def main() -> None:
         porcupine = _build_porcupine(folder)
         cpus = len(os.sched_getaffinity(0))
         print(f"{cpus} CPUs, load {os.getloadavg()[0]:.1f}; Porcupine stops after {options.porcupine_timeout_s:g} s\n")  # noqa: T201
-        print("| checker | ops | clients | members read | verdict | seconds | bytes/op | Porcupine | ratio |")  # noqa: T201
-        print("|---|---|---|---|---|---|---|---|---|")  # noqa: T201
+        print("| checker | ops | clients | members read | verdict | seconds | CPU s | bytes/op | Porcupine | ratio |")  # noqa: T201
+        print("|---|---|---|---|---|---|---|---|---|---|")  # noqa: T201
         for name, ops, clients in ROWS:
             if ops > options.ops:
                 continue
@@ -151,6 +152,7 @@ def main() -> None:
                 f"{found['members_read']:,}" if found["members_read"] else "",
                 found["verdict"],
                 f"{found['seconds']:.3f}",
+                f"{found['cpu_seconds']:.3f}",
                 found["bytes_per_op"],
                 peer,
                 ratio,

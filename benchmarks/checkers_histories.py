@@ -111,6 +111,7 @@ def drained(history: History) -> History:
     is_enqueue = history.is_f("enqueue")
     got = history.value[~is_enqueue & (history.value != NIL)]
     left = np.setdiff1d(history.value[is_enqueue & (history.outcome == OK)], got)
+    left = left[left > got.max(initial=-1)]  # values rise in the order of the queue: the others are already gone
     size = len(history)
     late = int(history.end[history.end < FOREVER].max()) + 1
     last = {"start": late, "end": late + 1, "outcome": OK, "process": 0, "f": len(history.names["f"]), "value": NIL}

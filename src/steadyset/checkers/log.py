@@ -121,8 +121,9 @@ class DurableLog:
         if len(strange):
             at_first = strange[:1] if (at[strange] < 0).all() else strange[at[strange] >= 0][:1]
             found.append(adds.intruder(history, int(got.op[at_first[0]]), got.value[at_first], at[at_first]))
-        known = np.setdiff1d(np.arange(len(at)), strange)
-        got, at = got.pick(known), at[known]
+        if len(strange):
+            known = np.delete(np.arange(len(at)), strange)
+            got, at = got.pick(known), at[known]
         times = np.bincount(at, minlength=len(adds.values))
         counts = report.counts
         unknown = adds.maybe & ~adds.acked
