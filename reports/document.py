@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +17,7 @@ import msgspec
 
 from steadyset import __version__
 from steadyset.errors import SteadysetError, UsageError
-from steadyset.history import History, load_history
+from steadyset.history import load_history
 from steadyset.judge import Expectation, certified
 from steadyset.reports import lanes, metrics, series
 from steadyset.rundir import FaultSpan, RunDir, Scenario
@@ -30,28 +32,42 @@ INTERRUPTED = "interrupted"
 
 
 class Evidence:
-    """What can still be read of one scenario: its histories, its trace, and what is wrong with them."""
+    """What can still be read of one scenario: its operations, its trace, and in `problems` what is wrong with them.
+
+    Damaged files are no reason to show nothing: whatever reading one raises is told as a problem, and the rest is used.
+    The judgements, made apart from this, are ERROR then.
+    """
 
     def __init__(self, run: RunDir, scenario: Scenario) -> None:
         self.problems: list[str] = []
-        self.histories: list[History] = []
         self.trace: Trace | None = None
+        self.clock_uncertainty_ns = 0
+        loaded: list[series.Ops] = []
         for folder in scenario.histories:
-            try:
+            with self._telling(folder):
                 history = load_history(run.path / folder)
-            except SteadysetError as error:
-                self.problems.append(str(error))
-                continue
-            self.histories.append(history)
-            if not history.complete:
-                self.problems.append(f"{folder}: a load process died before it closed its history; read up to there")
+                loaded.append(series.ops_of([history]))
+                self.clock_uncertainty_ns = max(
+                    self.clock_uncertainty_ns, *(g.clock_uncertainty_ns for g in history.generators), 0
+                )
+                if not history.complete:
+                    self.problems.append(
+                        f"{folder}: a load process died before it closed its history; read up to there"
+                    )
+        self.ops = series.joined(loaded)
         if scenario.trace:
-            try:
+            with self._telling(scenario.trace):
                 self.trace = load_trace(run.path / scenario.trace)
-            except SteadysetError as error:
-                self.problems.append(str(error))
-            else:
                 self.problems.extend(f"{scenario.trace}: {problem}" for problem in self.trace.problems)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except SteadysetError as error:
+            self.problems.append(str(error))
+        except Exception as error:
+            self.problems.append(f"{what} is damaged: {type(error).__name__}: {error}")
 
 
 def final_verdict(scenario: Scenario) -> tuple[Verdict, str]:
@@ -152,7 +168,7 @@ def load_document(run: RunDir) -> dict[str, Any]:
 def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
     """One scenario: verdict and judgements with their evidence, fault spans, metrics, and everything to draw."""
     evidence = Evidence(run, scenario)
-    ops = series.ops_of(evidence.histories)
+    ops = evidence.ops
     begin, until = _extent(scenario, evidence.trace, ops)
     verdict, why = final_verdict(scenario)
     clock = _Clock(begin)
@@ -202,9 +218,7 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
             for span in series.acknowledging(ops)
         ],
         **_lanes(scenario, evidence.trace, clock),
-        "clock_uncertainty_ms": max(
-            (g.clock_uncertainty_ns / 1e6 for h in evidence.histories for g in h.generators), default=0.0
-        ),
+        "clock_uncertainty_ms": evidence.clock_uncertainty_ns / 1e6,
         "problems": evidence.problems,
         "files": {
             "trace": scenario.trace,

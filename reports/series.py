@@ -5,7 +5,7 @@ Pure functions of histories. Times are CLOCK_MONOTONIC nanoseconds, latencies mi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -88,48 +88,64 @@ class Ops:
 
 def ops_of(histories: Iterable[History]) -> Ops:
     """The histories' operations in one table."""
-    servers: dict[str, int] = {}
-    kinds: dict[str, int] = {SERVICE: 0, DIRECT: 1}
-    members: dict[str, int] = {}
-    columns: dict[str, list[NDArray[Any]]] = {
-        name: [np.empty(0, np.int64)]
-        for name in ("start", "end", "outcome", "write", "epoch", "server", "kind", "member")
-    }
-    for history in histories:
-        load = ~(history.session == history.code("session", FINAL))
-        kind_of = _renumber(history.names["session"], session_kind, kinds)
-        member_of = _renumber(history.names["session"], session_member, members)
-        server_of = _renumber(history.names["server"], str, servers)
-        for name, values in (
-            ("start", history.start),
-            ("end", history.end),
-            ("outcome", history.outcome),
-            ("write", history.is_f(*WRITES)),
-            ("epoch", history.epoch),
-            ("server", server_of[history.server]),
-            ("kind", kind_of[history.session]),
-            ("member", member_of[history.session]),
-        ):
-            columns[name].append(np.asarray(values)[load].astype(np.int64))
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return joined([_ops_of(history) for history in histories])
+
+
+def _ops_of(history: History) -> Ops:
+    load = ~(history.session == history.code("session", FINAL))
+    sessions, servers = (
+        [*history.names["session"], ""],
+        [*history.names["server"], ""],
+    )  # their last is code -1: no name
+    kinds = list(dict.fromkeys([SERVICE, DIRECT, *map(session_kind, sessions)]))
+    members = list(dict.fromkeys(map(session_member, sessions)))
+    kind_of = np.array([kinds.index(session_kind(name)) for name in sessions], np.int64)
+    member_of = np.array([members.index(session_member(name)) for name in sessions], np.int64)
+    server_of = np.arange(len(servers), dtype=np.int64)
     return Ops(
-        start=joined["start"],
-        end=joined["end"],
-        outcome=joined["outcome"],
-        write=joined["write"].astype(bool),
-        epoch=joined["epoch"],
-        server=joined["server"],
-        kind=joined["kind"],
-        member=joined["member"],
-        servers=list(servers),
-        kinds=list(kinds),
-        members=list(members),
+        start=history.start[load].astype(np.int64),
+        end=history.end[load].astype(np.int64),
+        outcome=history.outcome[load].astype(np.int64),
+        write=history.is_f(*WRITES)[load],
+        epoch=history.epoch[load].astype(np.int64),
+        server=server_of[history.server][load],
+        kind=kind_of[history.session][load],
+        member=member_of[history.session][load],
+        servers=servers,
+        kinds=kinds,
+        members=members,
     )
 
 
-def _renumber(names: list[str], of: Callable[[str], str], codes: dict[str, int]) -> NDArray[np.int64]:
-    """From a history's own codes to `codes`, which grows; its code -1 (no name) is the last element."""
-    return np.array([codes.setdefault(of(name), len(codes)) for name in (*names, "")], np.int64)
+def joined(parts: Sequence[Ops]) -> Ops:
+    """Several tables as one, their names numbered anew."""
+    names: dict[str, dict[str, int]] = {"server": {}, "kind": {SERVICE: 0, DIRECT: 1}, "member": {}}
+    columns: dict[str, list[NDArray[Any]]] = {
+        "start": [], "end": [], "outcome": [], "write": [], "epoch": [], "server": [], "kind": [], "member": []
+    }  # fmt: skip
+    for part in parts:
+        for name in ("start", "end", "outcome", "write", "epoch"):
+            columns[name].append(getattr(part, name))
+        for name, own in (("server", part.servers), ("kind", part.kinds), ("member", part.members)):
+            codes = np.array([names[name].setdefault(text, len(names[name])) for text in own], np.int64)
+            columns[name].append(codes[getattr(part, name)])
+
+    def column(name: str, kind: Any = np.int64) -> NDArray[Any]:
+        return np.concatenate([np.empty(0, kind), *columns[name]])
+
+    return Ops(
+        start=column("start"),
+        end=column("end"),
+        outcome=column("outcome"),
+        write=column("write", np.bool_),
+        epoch=column("epoch"),
+        server=column("server"),
+        kind=column("kind"),
+        member=column("member"),
+        servers=list(names["server"]),
+        kinds=list(names["kind"]),
+        members=list(names["member"]),
+    )
 
 
 def bucket_width_s(duration_s: float) -> float:

@@ -161,6 +161,19 @@ def test_evidence_that_is_not_there_is_an_error_not_a_crash(good_run: RunDir) ->
     assert (found["series"], found["pods"]) == (None, [])
 
 
+def test_a_flipped_bit_is_told_and_the_rest_is_shown(good_run: RunDir) -> None:
+    """Whatever the readers make of a damaged history, the trace is still drawn, and nothing passes."""
+    history = good_run.path / "history/kill-primary/load/locust-1.arrows"
+    content = bytearray(history.read_bytes())
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+    history.write_bytes(content)
+    document = recheck(good_run)
+    found = document["scenarios"][0]
+    assert document["exit_code"] != 0
+    assert found["problems"]
+    assert [lane["name"] for lane in found["pods"]] == ["pg-0", "pg-1", "pg-2"]
+
+
 def test_a_document_is_read_back_as_written(good_run: RunDir) -> None:
     """It is plain JSON."""
     document = judged(good_run)
