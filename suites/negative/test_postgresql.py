@@ -17,7 +17,7 @@ def test_asynchronous_replication_under_partition(stack, observer, load, chaos, 
     """
     report.expect("FAIL", rule="set-durability")
     with load.run() as history:
-        report.claims(stack.claims(history.relative))
+        report.claims(stack.claims(history.relative), replacements_min=0, creations_min=0)
         with chaos.inject(NETWORK_PARTITION, stack.primary(), planes=["peers", "api-server"]):
             stack.wait_for_new_epoch(deadline_s=stack.deadlines.failover_s)
         stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
@@ -34,7 +34,7 @@ def test_promotion_behind_patronis_back(stack, observer, load, report):
     """
     report.expect("FAIL", rule="split-brain")
     with load.run() as history:
-        report.claims(stack.claims(history.relative))
+        report.claims(stack.claims(history.relative), replacements_min=0, creations_min=0)
         stack.pause()
         promoted = stack.asynchronous_replica()
         stack.promote(promoted)
@@ -53,7 +53,7 @@ def test_reads_from_a_lagging_replica(stack, observer, load, report):
     """
     report.expect("FAIL", rule="linearizable-register")
     with load.run() as history:
-        report.claims(stack.claims(history.relative, transitions_min=0))
+        report.claims(stack.claims(history.relative, transitions_min=0), replacements_min=0, creations_min=0)
         lagging = stack.asynchronous_replica()
         stack.sql(lagging, "SELECT pg_wal_replay_pause()")
         history.wait_for_acknowledged()
