@@ -225,6 +225,9 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
             "histories": scenario.histories,
             "journals": [f.journal for f in scenario.faults if f.journal],
             "logs": scenario.logs,
+            "locust": [
+                page for folder in scenario.histories if (run.path / (page := f"{folder}/locust.html")).is_file()
+            ],
         },
     }
 

@@ -198,6 +198,14 @@ def test_a_time_that_one_run_lacks_has_no_ratio(good_run: RunDir) -> None:
     assert times["ready_s"] == {"a": 7.0, "b": None, "ratio": None}
 
 
+@pytest.mark.parametrize("first", [0.0, -0.4])
+def test_nothing_is_a_multiple_of_zero_or_less(good_run: RunDir, first: float) -> None:
+    """A Service that switched before the first acknowledgement has a negative lag."""
+    a, b = two_runs(good_run)
+    a["scenarios"][0]["metrics"]["faults"][0]["label_lag_s"] = first
+    assert compare(a, b)["scenarios"][0]["faults"][0]["times"]["label_lag_s"]["ratio"] is None
+
+
 def test_compare_of_runs_without_a_common_scenario_proves_nothing(good_run: RunDir, tmp_path: Path) -> None:
     """Exit code 3; each side's scenarios are named."""
     recheck(good_run)
