@@ -242,7 +242,7 @@ def clean_up(info: ClusterInfo | None, options: Any, *, keep_cluster: bool) -> l
 
     left: list[str] = []
     try:
-        swept = sweep(info)
+        swept = sweep(info, namespace=f"steadyset-{options.stack}")
         left = [*swept.failed, *swept.left]
         for line in [*swept.undone, *left]:
             say(f"sweep: {line}")
