@@ -25,7 +25,8 @@ from steadyset.load.recorder import PARAMS_VARIABLE
 from steadyset.wait import wait_for
 
 WORKLOADS = Path(__file__).parent / "workloads"
-FIRST_ACK_S = 60.0  # from the start of the process to its first acknowledged write
+START_S = 90.0  # from the start of the process until its users start: imports, schema
+FIRST_ACK_S = 30.0  # from then to the first acknowledged write
 DRAIN_S = 5.0  # from SIGTERM until every op in flight has ended
 EXIT_S = 10.0  # from SIGTERM, after DRAIN_S, until the process has written its statistics
 READ_BACK_S = 120.0  # all final reads
@@ -105,7 +106,7 @@ class LoadRun:
 
     def _start(self) -> None:
         generator = "locust-1"
-        ready = self._folder_private() / "ready"
+        started, ready = self._folder_private() / "started", self._folder_private() / "ready"
         command = [
             *(sys.executable, "-m", "locust", "--headless", "--loglevel", "WARNING"),
             *("-f", str(WORKLOADS / f"{self.workload}.py")),
@@ -113,22 +114,27 @@ class LoadRun:
             *("--run-time", str(LOAD_MAX_S), "--stop-timeout", f"{DRAIN_S:.0f}s"),
             *("--csv", str(self.folder / "locust"), "--only-summary", "--exit-code-on-error", "0"),
         ]
-        self._locust = self._spawn(generator, command, {"ready": str(ready)})
-        started = time.monotonic()
+        self._locust = self._spawn(generator, command, {"started": str(started), "ready": str(ready)})
+        self._wait_for(started, f"start of {self.workload}", "start_s", START_S, generator)
+        begun = time.monotonic()
+        self._wait_for(
+            ready, f"first acknowledged write of {self.workload}", "first_ack_s", self.first_ack_s, generator
+        )
+        self.first_ack_took_s = time.monotonic() - begun
 
-        def acknowledged() -> bool:
+    def _wait_for(self, mark: Path, what: str, deadline_name: str, deadline_s: float, generator: str) -> None:
+        def marked() -> bool:
             self.check()
-            return ready.exists()
+            return mark.exists()
 
         wait_for(
-            acknowledged,
-            what=f"first acknowledged write of {self.workload}",
-            deadline_name="first_ack_s",
-            deadline_s=self.first_ack_s,
+            marked,
+            what=what,
+            deadline_name=deadline_name,
+            deadline_s=deadline_s,
             describe=lambda: f"{self._errors(generator)}\n{self._log_tail(generator)}",
             do=f"see {self.folder / f'{generator}.log'} and whether the stack is in steady state",
         )
-        self.first_ack_took_s = time.monotonic() - started
 
     def _spawn(self, generator: str, command: list[str], extra: dict[str, Any]) -> subprocess.Popen[bytes]:
         parameters = {**self._params, **extra, "generator": generator}

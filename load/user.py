@@ -128,6 +128,7 @@ def _start(environment: Any) -> None:
 
     gevent.spawn(watch_parent)
     gevent.spawn(flush)
+    Path(params["started"]).touch()
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]

@@ -21,7 +21,7 @@ from steadyset.wait import wait_for
 
 PROGRESS_S = 20.0
 END_S = 20.0
-SHORT_S = 8.0
+SHORT_S = 4.0
 
 
 def until_written(folder: Path, more: int) -> None:
@@ -82,6 +82,7 @@ def test_a_member_that_lost_its_volume_is_found_out(here: ClusterInfo, probes: A
     assert "lost" in judgement.summary
 
 
+@pytest.mark.slow
 def test_two_loads_on_one_store_do_not_see_each_other(here: ClusterInfo, probes: Any, tmp_path: Path) -> None:
     """Both count their values from 1; each reads back only its own."""
     for name in ("one", "two"):
@@ -109,7 +110,7 @@ def test_nobody_answers(here: ClusterInfo, probes: Any, tmp_path: Path) -> None:
     for pod in list(probes.running):
         probes.kill(pod)
     load = LoadRun(here, "probe_append", tmp_path / "history", probes.params(), users=2, first_ack_s=SHORT_S)
-    with pytest.raises(DeadlineError, match="first_ack_s = 8 s") as caught, load:
+    with pytest.raises(DeadlineError, match="first_ack_s = 4 s") as caught, load:
         pass
     assert "ops: not sent: ConnectionRefusedError" in caught.value.seen
     assert not Path(f"/proc/{load.pid}").exists()
@@ -165,6 +166,7 @@ with runner.LoadRun(info, "probe_append", Path(sys.argv[1]), json.loads(sys.argv
 """
 
 
+@pytest.mark.slow
 def test_load_ends_when_its_runner_is_killed(probes: Any, tmp_path: Path) -> None:
     """Nobody is left to judge: Locust notices and ends by itself, its history complete."""
     import json
