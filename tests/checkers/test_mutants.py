@@ -1,0 +1,115 @@
+"""Mutation tests: harms injected into recorded runs that pass are all found, by name, with the op in the witness."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter as Tally
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steadyset.checkers import (
+    Bank,
+    Checker,
+    Counter,
+    DurableLog,
+    FifoQueue,
+    LinearizableList,
+    LinearizableRegister,
+    LinearizableSet,
+    ListAppend,
+    SetDurability,
+    SplitBrain,
+)
+from steadyset.history import history_of
+from steadyset.verdict import Verdict
+from tests.checkers import mutants as m
+from tests.checkers import real_runs as runs
+
+MUTANTS = 12
+RUNS: dict[str, tuple[runs.Body, runs.Body | None]] = {
+    "register": (runs.register, None),
+    "whole": (runs.whole, runs.final_read),
+    "queue": (runs.queue, runs.drain),
+    "counter": (runs.counter, None),
+    "txn": (runs.transactions, None),
+    "bank": (runs.bank, None),
+}
+# run, checker, injected harm, names under which it may be found
+CASES: list[tuple[str, Checker, m.Mutate, set[str]]] = [
+    ("register", LinearizableRegister(), m.stale_read, {"stale read", "overlap", "misordered chain"}),
+    ("register", LinearizableRegister(), m.foreign_read, {"phantom"}),
+    ("register", LinearizableRegister(), m.aborted_read, {"aborted read"}),
+    ("register", LinearizableRegister(), m.fork, {"fork"}),
+    ("whole", LinearizableSet(), m.lost_add, {"lost", "lost or stale read"}),
+    ("whole", LinearizableSet(), m.lost_from_one_read, {"lost or stale read", "shrunk", "long fork"}),
+    ("whole", LinearizableSet(), m.phantom_member, {"phantom"}),
+    ("whole", LinearizableSet(), m.refused_member, {"aborted read"}),
+    ("whole", LinearizableSet(), m.duplicate_member, {"duplicate"}),
+    ("whole", LinearizableList(), m.lost_add, {"lost", "stale read"}),
+    ("whole", LinearizableList(), m.lost_from_one_read, {"fork", "stale read"}),
+    ("whole", LinearizableList(), m.phantom_member, {"phantom"}),
+    ("whole", LinearizableList(), m.duplicate_member, {"duplicate"}),
+    ("whole", LinearizableList(), m.swapped_members, {"fork", "misordered"}),
+    ("whole", SetDurability(), m.lost_add, {"lost"}),
+    ("whole", SetDurability(), m.phantom_member, {"phantom"}),
+    ("whole", SetDurability(), m.refused_member, {"phantom"}),
+    ("whole", SetDurability(), m.duplicate_member, {"duplicate"}),
+    ("whole", SplitBrain(), m.old_primary, {"split brain"}),
+    ("queue", FifoQueue(), m.lost_message, {"lost"}),
+    ("queue", FifoQueue(), m.duplicate_message, {"duplicate"}),
+    ("queue", FifoQueue(), m.foreign_message, {"phantom"}),
+    ("queue", FifoQueue(), m.reordered_messages, {"reordered"}),
+    ("queue", DurableLog(), m.lost_message, {"lost"}),
+    ("queue", DurableLog(), m.duplicate_message, {"duplicate"}),
+    ("queue", DurableLog(), m.foreign_message, {"phantom"}),
+    ("queue", DurableLog(), m.reordered_messages, {"reordered"}),
+    ("counter", Counter(), m.lost_update, {"lost update"}),
+    ("counter", Counter(), m.counter_back, {"stale read"}),
+    ("counter", Counter(), m.counter_ahead, {"phantom"}),
+    ("txn", ListAppend(), m.stale_transaction, {"G-single-process", "G-single-realtime", "G-single", "G1b", "G2"}),
+    ("txn", ListAppend(), m.forked_transaction, {"incompatible order"}),
+    ("txn", ListAppend(), m.aborted_transaction, {"G1a"}),
+    ("bank", Bank(), m.wrong_total, {"wrong total"}),
+]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[m.Op]]:
+    """One recorded run of each kind, as plain ops."""
+    folder: Path = tmp_path_factory.mktemp("runs")
+    return {
+        name: m.ops_of(runs.record(folder / f"{name}.arrows", body, seed=11, last=last))
+        for name, (body, last) in RUNS.items()
+    }
+
+
+def _named(checker: Checker, ops: list[m.Op]) -> tuple[str, str, list[int]]:
+    judged = checker.check(history_of(ops))
+    kind = judged.data.get("kind", "")
+    if not kind and judged.verdict == Verdict.FAIL:
+        kind = next((name for name in ("lost", "phantom", "duplicate") if judged.data.get(name)), "split brain")
+    return judged.verdict, kind, judged.data.get("witness_ops", [])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[1].rule}-{case[2].__name__}")
+def test_every_mutant_is_found(
+    recorded: dict[str, list[m.Op]],
+    case: tuple[str, Checker, m.Mutate, set[str]],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Goal: the run passes; each mutant fails under the right name with the injected op in its witness."""
+    run, checker, mutate, names = case
+    ops = recorded[run]
+    assert checker.check(history_of(ops)).verdict == Verdict.PASS
+    found: Tally[str] = Tally()
+    for seed in range(MUTANTS):
+        mutant = mutate(ops, random.Random(seed))
+        assert mutant is not None, "the run gives no occasion for this harm"
+        verdict, kind, witness = _named(checker, mutant.ops)
+        assert verdict == Verdict.FAIL, f"mutant {seed} was not found"
+        assert kind in names, f"mutant {seed} was called {kind}"
+        assert set(mutant.injected) & set(witness), f"mutant {seed} ({kind}): {mutant.injected} not in {witness}"
+        found[kind] += 1
+    record_property("found", dict(found))
