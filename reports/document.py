@@ -1,7 +1,8 @@
 """The one document of a run: everything the renderers draw, taken from the run's folder and from nothing else.
 
-Times in it are seconds: within a scenario since the scenario's start. Unknown figures are null with a reason beside
-them. Building it never fails over damaged evidence: what could not be read is listed in the scenario's `problems`.
+Times in it are seconds: within a scenario since `t0_ns`, about when its evidence begins. Unknown figures are null with
+a reason beside them. Building it never fails over damaged evidence: what could not be read is listed in the scenario's
+`problems`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ NAME = "document.json"
 CONTROL_MET = "negative control: failed as it must"
 CONTROL_UNMET = "negative control: did not fail as it must"
 INTERRUPTED = "interrupted"
+SETUP_SHOWN_NS = 500_000_000  # of a scenario's set-up, before its first evidence
 
 
 class Evidence:
@@ -191,6 +193,7 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
         "why": why,
         "t0_ns": begin,
         "seconds": clock(until),
+        "took_s": round((scenario.end_ns - scenario.start_ns) / 1e9, 3) if scenario.end_ns else None,
         "faults": [_fault(f, clock) for f in sorted(scenario.faults, key=lambda f: f.inject_ns)],
         "judgements": [_judgement(j, clock) for j in scenario.judgements],
         "metrics": {
@@ -247,15 +250,16 @@ class _Clock:
 
 
 def _extent(scenario: Scenario, trace: Trace | None, ops: series.Ops) -> tuple[int, int]:
-    """First and last moment of a scenario; of one that was interrupted, from what its evidence holds."""
-    starts = [scenario.start_ns] if scenario.start_ns else []
+    """First and last moment to draw: of the scenario, without its set-up before there was any evidence.
+
+    Of one that was interrupted, as far as its evidence goes.
+    """
+    first = min((t for t in (trace.start_ns if trace else 0, ops.first_ns() or 0) if t), default=scenario.start_ns)
+    begin = max(scenario.start_ns, first - SETUP_SHOWN_NS) if scenario.start_ns else first
     ends = [scenario.end_ns] if scenario.end_ns else []
-    if not starts:
-        starts = [t for t in (trace.start_ns if trace else 0, ops.first_ns() or 0) if t]
     if not ends:
         faults = [t for f in scenario.faults for t in (f.inject_ns, f.healed_ns)]
         ends = [t for t in (trace.end_ns if trace else 0, ops.last_ns() or 0, *faults) if t]
-    begin = min(starts, default=0)
     return begin, max([*ends, begin])
 
 

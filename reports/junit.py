@@ -54,7 +54,7 @@ def render_junit(document: dict[str, Any]) -> str:
 
 def _scenario(suite: ElementTree.Element, scenario: dict[str, Any]) -> None:
     classname = ".".join(filter(None, (scenario["suite"], scenario["stack"], scenario["slug"])))
-    took = f"{scenario['seconds']:.3f}"
+    took = f"{scenario['took_s'] or scenario['seconds']:.3f}"
     if scenario["expected"]:
         lines = [f"{j['verdict']} {j['rule']}: {j['summary']}" for j in scenario["judgements"]]
         name = f"negative control: must end with {scenario['expected']}"

@@ -15,12 +15,13 @@ WIDTHS = {"wide": 1120, "medium": 680, "narrow": 328}  # pixels; names are the p
 GUTTER_PX = {"wide": 132, "medium": 112, "narrow": 34}
 THROUGHPUT_PX, LATENCY_PX, LANE_PX, LANE_GAP_PX, TITLE_PX, TITLE_GAP_PX = 112, 84, 15, 6, 21, 9
 EPOCH_COLOURS = 6
-RATE_ORDER = (("ok", "service"), ("ok", "direct"), ("info", ""), ("fail", ""))
+RATE_ORDER = (("ok", "service"), ("ok", "direct"), ("info", ""), ("fail", "service"), ("fail", "direct"))
 RATE_NAMES = {
     "ok-service": "acknowledged, through the Service",
     "ok-direct": "acknowledged, direct session",
     "info": "outcome unknown",
-    "fail": "refused",
+    "fail-service": "refused, through the Service",
+    "fail-direct": "refused, direct session",
 }
 STAGES = (  # metric, letter on the timeline, words
     ("detect_s", "D", "detected by Kubernetes"),
@@ -208,7 +209,7 @@ def _stack(series: dict[str, Any]) -> list[tuple[str, list[float], int]]:
     found: dict[str, tuple[list[float], int]] = {}
     for outcome, kind in RATE_ORDER:
         for rate in series["rates"]:
-            if rate["outcome"] != outcome or ((kind == "service") != (rate["kind"] == "service") and outcome == "ok"):
+            if rate["outcome"] != outcome or (kind and (kind == "service") != (rate["kind"] == "service")):
                 continue
             name = f"{outcome}-{kind}" if kind else outcome
             values, total = found.get(name, ([0.0] * series["buckets"], 0))
