@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,6 +26,8 @@ from steadyset.wait import wait_for
 CLUSTER_VARIABLE = "STEADYSET_CLUSTER"
 BITE_POLL_S = 0.05  # how often a condition of a proof is looked at
 JOIN_DEADLINE_S = 10.0  # act_join: until the renewing thread has ended
+
+FORGET_DEADLINE_S = 60.0  # act_forget: until the ledgers have forgotten a fault that was undone
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -57,7 +59,7 @@ class Act:
         self.record: Record | None = None
         self.renewing: list[Callable[[], None]] = []  # what else is to be done at each renewal
         self._stop = threading.Event()
-        self._renewer: threading.Thread | None = None
+        self._renewers: list[threading.Thread] = []
 
     @contextmanager
     def injecting(self, undo: Json | None = None) -> Iterator[None]:
@@ -80,12 +82,15 @@ class Act:
         except BaseException:
             self.forget()
             raise
-        self._renewer = threading.Thread(target=self._renew, name=f"lease {record.id}", daemon=True)
-        self._renewer.start()
+        for renew in (self._renew, self._renew_in_cluster):
+            thread = threading.Thread(target=renew, name=f"lease {record.id}", daemon=True)
+            thread.start()
+            self._renewers.append(thread)
 
     def _renew(self) -> None:
+        """Renew the machine's record, and what else the fault has to renew; this is what the watchdog looks at."""
         assert self.record is not None
-        host, cluster = HostLedger(self.info), ClusterLedger(self.info, Kube(self.info), self.namespace)
+        host = HostLedger(self.info)
         while not self._stop.wait(RENEW_S):
             try:
                 for renew in self.renewing:
@@ -93,12 +98,17 @@ class Act:
                 if self.record.is_expired() or not host.renew(self.record):
                     self.lose_bite("the lease ran out and the fault was undone by its watchdog")
                     return
-                cluster.renew(self.record)
-            except UnreachableError:
-                continue  # the machine's ledger holds the lease; the cluster's copy is renewed when it answers again
             except SteadysetError as error:
                 self.lose_bite(f"the lease could not be renewed: {error}")
                 return
+
+    def _renew_in_cluster(self) -> None:
+        """Renew the cluster's copy: apart, since the API server may be what the fault has stopped."""
+        assert self.record is not None
+        ledger = ClusterLedger(self.info, Kube(self.info), self.namespace)
+        while not self._stop.wait(RENEW_S):
+            with suppress(UnreachableError):
+                ledger.renew(self.record)
 
     def lose_bite(self, why: str) -> None:
         """Say that the fault no longer bites as claimed; the run is then INVALID."""
@@ -143,13 +153,24 @@ class Act:
         self._stop.set()
         if self.outcome.inject_ns and not self.outcome.heal_ns:
             self.outcome.heal_ns = time.monotonic_ns()
-        if self._renewer is not None:
-            self._renewer.join(JOIN_DEADLINE_S)
+        for thread in self._renewers:
+            thread.join(JOIN_DEADLINE_S)
         if self.record is None:
             return []
         lines = undo(self.info, self.kube, self.record)
-        self.forget()
+        wait_for(
+            self._forgotten,
+            what="the fault's record out of the ledger",
+            deadline_name="act_forget",
+            deadline_s=FORGET_DEADLINE_S,
+            do="steadyset sweep",
+        )
         return lines
+
+    def _forgotten(self) -> bool:
+        with suppress(UnreachableError):  # an API server that was down takes a while to answer
+            self.forget()
+        return self.record is None
 
     def forget(self) -> None:
         """Take the record out of both ledgers: the cluster's first, so that a crash in between leaves the watchdog."""

@@ -210,3 +210,21 @@ def in_netns(netns: int, function: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def signal_all(processes: list[list[int]], number: int) -> None:
+    """Send a signal to each [pid, start] that still is that process."""
+    for pid, start in processes:
+        if start_time(pid) == start:
+            os.kill(pid, number)
+
+
+def stopped(processes: list[list[int]]) -> list[int]:
+    """Pids of those [pid, start] that are stopped by a signal."""
+    found = []
+    for pid, start in processes:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state in ("T", "t") and start_time(pid) == start:
+                found.append(pid)
+    return found

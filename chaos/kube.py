@@ -26,7 +26,7 @@ class RefusedError(InstrumentError):
 
 
 class UnreachableError(InstrumentError):
-    """The API server did not answer."""
+    """The API server did not answer, or only with an error of its own (5xx)."""
 
 
 class Kube:
@@ -58,7 +58,12 @@ class Kube:
             raw = answer.read()
         except (HTTPError, ApiException, OSError) as error:
             raise UnreachableError(f"the API server did not answer: {error}", do="steadyset cluster status") from None
-        decoded: Json = json.loads(raw) if raw else {}
+        try:
+            decoded: Json = json.loads(raw) if raw else {}
+        except ValueError:
+            decoded = {"message": raw[:200].decode(errors="replace")}
+        if answer.status >= 500:
+            raise UnreachableError(f"the API server is not well ({answer.status}): {decoded.get('message', '')}")
         if not 200 <= answer.status < 300:
             raise RefusedError(answer.status, str(decoded.get("reason", "")), str(decoded.get("message", raw[:200])))
         return decoded

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from steadyset.chaos.fault import Fault
-from steadyset.chaos.faults import network_partition, node_drain, pod_kill, volume_detach
+from steadyset.chaos.faults import (
+    daemon_pause,
+    network_partition,
+    node_cordon,
+    node_drain,
+    node_freeze,
+    node_power_off,
+    node_taint,
+    pod_evict,
+    pod_freeze,
+    pod_kill,
+    volume_detach,
+    volume_fill,
+    volume_yank,
+)
 from steadyset.errors import UsageError
 
 FAULTS: tuple[Fault, ...] = (
-    network_partition.FAULT,
-    node_drain.FAULT,
     pod_kill.FAULT,
+    pod_evict.FAULT,
+    pod_freeze.FAULT,
+    node_cordon.FAULT,
+    node_drain.FAULT,
+    node_taint.FAULT,
+    node_freeze.FAULT,
+    node_power_off.FAULT,
     volume_detach.FAULT,
+    volume_yank.FAULT,
+    volume_fill.FAULT,
+    network_partition.FAULT,
+    daemon_pause.FAULT,
 )
 
 

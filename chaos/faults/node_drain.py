@@ -7,9 +7,11 @@ from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
 from steadyset.chaos.cordon import cordon, our_cordons, uncordon
+from steadyset.chaos.eviction import evict
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.kube import Json, Kube, RefusedError, controller_of, is_ready, short, uid_of
+from steadyset.chaos.kube import Json, Kube, controller_of, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
+from steadyset.chaos.targets import NODE_PREFIX, node_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
 
@@ -23,7 +25,6 @@ FAULT = Fault(
     target="node",
 )
 MIRROR = "kubernetes.io/config.mirror"
-NODE_PREFIX = "node/"
 
 
 def inject(
@@ -38,7 +39,7 @@ def inject(
     `bite_s` is over. Pods of DaemonSets, mirror pods and finished pods stay, as with `kubectl drain`; pods without a
     controller are refused unless `unowned`, since evicted they would never come back."""
     act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    node = _node_of(act, target)
+    node = node_of(act.kube, namespace, target)
     if act.kube.node(node)["spec"].get("unschedulable"):
         raise InvalidError(f"node {node} is cordoned already: draining it would prove nothing")
     pods = _evictable(act.kube, node)
@@ -72,7 +73,9 @@ def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[st
             f"every pod has left node {act.memory['node']}",
             "bite_s",
             lambda: (
-                "; ".join(f"{'/'.join(left[u])}: {why}" for u, why in act.memory["blocked"].items() if u in left)
+                "; ".join(
+                    f"{'/'.join(left[u])}: {why}" for u, why in act.memory["blocked"].items() if why and u in left
+                )
                 or f"{len(left)} pods still terminating"
             ),
         )
@@ -121,15 +124,6 @@ def residue(info: ClusterInfo, kube: Kube, live_ids: set[str]) -> list[str]:
     ]
 
 
-def _node_of(act: Act, target: str) -> str:
-    if target.startswith(NODE_PREFIX):
-        return target.removeprefix(NODE_PREFIX)
-    node = act.kube.need_pod(act.namespace, target)["spec"].get("nodeName", "")
-    if not node:
-        raise UsageError(f"pod {target} is on no node yet", do="wait until it is scheduled")
-    return str(node)
-
-
 def _name(pod: Json) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
 
@@ -155,25 +149,8 @@ def _evict_all(act: Act, left: dict[str, tuple[str, str]]) -> bool:
         if uid_of(pod) != uid:
             del left[uid]
         elif pod is not None and "deletionTimestamp" not in pod["metadata"]:
-            _evict(act, namespace, name, uid)
+            act.memory["blocked"][uid] = evict(act.kube, namespace, name, uid)
     return not left
-
-
-def _evict(act: Act, namespace: str, name: str, uid: str) -> None:
-    body: Json = {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": name, "namespace": namespace},
-        "deleteOptions": {"preconditions": {"uid": uid}},
-    }
-    try:
-        act.kube.request("POST", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body)
-        act.memory["blocked"].pop(uid, None)
-    except RefusedError as error:
-        if error.status == 429:
-            act.memory["blocked"][uid] = str(error.message)
-        elif error.status not in (404, 409):
-            raise
 
 
 def _successor(kube: Kube, namespace: str, name: str, uid: str) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
 import time
-from pathlib import Path
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.kube import Json, Kube, is_ready, short, uid_of
+from steadyset.chaos.kube import Kube, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
+from steadyset.chaos.volumes import (
+    ATTACHMENTS,
+    DEAD,
+    attachment_of,
+    delete_the_pod,
+    mount_of,
+    need_writable,
+    volume_of,
+    write_error,
+)
 from steadyset.clusterinfo import ClusterInfo
-from steadyset.errors import InvalidError, UsageError
+from steadyset.errors import InvalidError
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
 
@@ -25,10 +31,6 @@ FAULT = Fault(
     deadlines={"bite_s": 60.0, "heal_s": 240.0},
     capabilities=("volume-attach", "node-exec"),
 )
-ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
-DEAD = (errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN)  # what a write to a lost disk may fail with
-
-NOT_MOUNTED = "nothing is mounted there"
 
 
 def inject(
@@ -42,14 +44,12 @@ def inject(
     """Delete the VolumeAttachment of pod `target`'s volume; `claim` names the PVC when the pod has several."""
     act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
     pod = act.kube.need_pod(namespace, target)
-    volume = _volume(act, pod, claim)
-    attachment = _attachment(act.kube, volume, pod["spec"].get("nodeName", ""))
+    volume = volume_of(act.kube, pod, claim)
+    attachment = attachment_of(act.kube, volume, pod["spec"].get("nodeName", ""))
     if attachment is None:
         raise InvalidError(f"volume {volume} of pod {target} has no VolumeAttachment: there is nothing to detach")
-    mount = _mount(act.info, pod, volume)
-    before = write_error(mount)
-    if before:
-        raise InvalidError(f"the volume of pod {target} takes no writes as it is ({before}): detaching proves nothing")
+    mount = mount_of(act.info, pod, volume)
+    need_writable(mount, target)
     name = attachment["metadata"]["name"]
     act.memory.update(pod=uid_of(pod), volume=volume, attachment=name, uid=uid_of(attachment), mount=mount)
     with act.injecting({"pod": target, "uid": uid_of(pod)}):
@@ -82,61 +82,7 @@ def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[st
 
 def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     """Delete the pod that lost its volume, if it still is the same one."""
-    name, uid = record.undo["pod"], record.undo["uid"]
-    if uid_of(kube.pod(record.namespace, name)) != uid:
-        return []
-    kube.delete_pod(record.namespace, name, uid)
-    return [f"pod {record.namespace}/{name} ({short(uid)}) deleted, to be staged anew"]
-
-
-def write_error(folder: Path) -> str:
-    """Write a small file to the volume mounted there, fsync, remove it: "" when that worked, else the errno's name."""
-    path = folder / f".steadyset-{secrets.token_hex(4)}"
-    try:
-        if folder.stat().st_dev == folder.parent.stat().st_dev:
-            return NOT_MOUNTED
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(fd, b"steadyset probes this volume\n")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-            path.unlink()
-    except OSError as error:
-        return errno.errorcode.get(error.errno or 0, str(error))
-    return ""
-
-
-def _volume(act: Act, pod: Json, claim: str) -> str:
-    """Name of the PersistentVolume behind the pod's claim."""
-    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
-    if not claims or (claim and claim not in claims):
-        raise UsageError(
-            f"pod {act.target} has no claim {claim or 'at all'}",
-            expected=f"one of: {', '.join(claims) or 'none'}",
-            seen=claim,
-        )
-    path = f"/api/v1/namespaces/{act.namespace}/persistentvolumeclaims/{claim or claims[0]}"
-    bound = act.kube.get(path)
-    volume = (bound or {}).get("spec", {}).get("volumeName", "")
-    if not volume:
-        raise InvalidError(f"claim {claim or claims[0]} of pod {act.target} is not bound to a volume")
-    return str(volume)
-
-
-def _attachment(kube: Kube, volume: str, node: str) -> Json | None:
-    """The VolumeAttachment of that volume to that node."""
-    for item in kube.items(ATTACHMENTS):
-        if item["spec"]["source"].get("persistentVolumeName") == volume and item["spec"]["nodeName"] == node:
-            return item
-    return None
-
-
-def _mount(info: ClusterInfo, pod: Json, volume: str) -> Path:
-    """Where the kubelet of the pod's node has mounted the volume for the pod, as seen from here."""
-    node = info.node(pod["spec"]["nodeName"])
-    inside = f"var/lib/kubelet/pods/{uid_of(pod)}/volumes/kubernetes.io~csi/{volume}/mount"
-    return Path(f"/proc/{node.pid}/root") / inside
+    return delete_the_pod(kube, record.namespace, record.undo)
 
 
 def _bitten(act: Act) -> list[str] | None:
@@ -145,7 +91,7 @@ def _bitten(act: Act) -> list[str] | None:
     if not detached:
         return None
     seen = write_error(act.memory["mount"])
-    if seen not in {errno.errorcode[e] for e in DEAD}:
+    if seen not in DEAD:
         return None
     act.memory["bitten_ns"] = time.monotonic_ns()
     return [
@@ -158,10 +104,10 @@ def _healed(act: Act) -> list[str] | None:
     pod = act.kube.pod(act.namespace, act.target)
     if pod is None or uid_of(pod) == act.memory["pod"] or not is_ready(pod):
         return None
-    attachment = _attachment(act.kube, act.memory["volume"], pod["spec"]["nodeName"])
+    attachment = attachment_of(act.kube, act.memory["volume"], pod["spec"]["nodeName"])
     if not (attachment or {}).get("status", {}).get("attached"):
         return None
-    if write_error(_mount(act.info, pod, act.memory["volume"])):
+    if write_error(mount_of(act.info, pod, act.memory["volume"])):
         return None
     return [
         f"pod {act.target}: {short(act.memory['pod'])} -> {short(uid_of(pod))}, Ready on {pod['spec']['nodeName']}",

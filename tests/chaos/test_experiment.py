@@ -15,6 +15,7 @@ import steadyset.chaos
 from steadyset.chaos.experiment import FOLDER, compile_experiment, experiment_file
 from steadyset.chaos.fault import Fault, Lease
 from steadyset.chaos.faults import FAULTS, fault_named
+from steadyset.chaos.faults.pod_kill import FAULT as POD_KILL
 from steadyset.chaos.hold import hold
 from steadyset.chaos.runner import FaultError, inject
 from steadyset.clusterinfo import CAPABILITIES, ClusterInfo
@@ -49,7 +50,7 @@ def test_fault_declares_what_it_is(fault: Fault) -> None:
 
 @every_fault
 def test_experiment_file_is_valid(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`chaos run chaos/experiments/<name>.yaml` is there for every fault, as `-m steadyset.chaos.experiment` writes it."""
+    """Every fault has a file to `chaos run`, as `-m steadyset.chaos.experiment` writes it."""
     monkeypatch.setenv("TARGET", "pod-0")
     text = (FOLDER / f"{fault.name}.yaml").read_text()
     assert experiment_file(fault) == text
@@ -110,7 +111,7 @@ def test_cluster_that_does_not_answer_makes_the_fault_invalid(tmp_path: Path) ->
     )
     info = ClusterInfo(name="t", provider="kubeconfig", kubeconfig=str(kubeconfig))
     run = RunDir.create(tmp_path, {}, "run")
-    with pytest.raises(FaultError, match="did not answer") as caught, inject(info, run, "s", FAULTS[2], "pod-0"):
+    with pytest.raises(FaultError, match="did not answer") as caught, inject(info, run, "s", POD_KILL, "pod-0"):
         pytest.fail("the fault was held on a cluster that is not there")
     span = caught.value.span
     assert (span.inject_ns, span.bitten_ns, span.healed_ns) == (0, 0, 0)

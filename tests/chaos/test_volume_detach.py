@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from steadyset.chaos.faults.volume_detach import ATTACHMENTS, FAULT
+from steadyset.chaos.faults.volume_detach import FAULT
 from steadyset.chaos.kube import Kube, uid_of
 from steadyset.chaos.runner import FaultError, inject
+from steadyset.chaos.volumes import ATTACHMENTS
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.rundir import RunDir
 
