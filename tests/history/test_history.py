@@ -107,7 +107,7 @@ def test_sigkill_keeps_complete_batches(tmp_path: Path) -> None:
     child.communicate()
     history = load_history(tmp_path)
     assert not history.complete
-    assert len(history) >= 4096 and list(range(len(history))) == history.value.tolist()
+    assert len(history) >= (10_000 - 4096) // 2 and list(range(len(history))) == history.value.tolist()
 
 
 def test_greenlets_share_one_writer(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from steadyset.checkers import Checker, make_checker
 from steadyset.checkers.drawing import witness_svg
 from steadyset.errors import UsageError
 from steadyset.history import History
+from steadyset.history.export import export_history
 from steadyset.history.imports import import_history
 from steadyset.verdict import Judgement
 
@@ -66,8 +67,11 @@ def judge_file(path: Path, model: str, budget_s: float | None = None) -> tuple[H
 @click.option("--model", "-m", required=True, type=click.Choice(list(MODELS)), help="What the history is of.")
 @click.option("--json", "as_json", is_flag=True, help="Print the judgement as JSON on stdout.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the witness into this file.")
+@click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write Jepsen EDN or JSON lines here.")
 @click.option("--search-budget-s", type=click.FloatRange(min=0), help="Seconds a bounded search may take.")
-def command(file: Path, model: str, as_json: bool, svg: Path | None, search_budget_s: float | None) -> int:
+def command(
+    file: Path, model: str, as_json: bool, svg: Path | None, export: Path | None, search_budget_s: float | None
+) -> int:
     """Judge the history in FILE against a model: Jepsen EDN, JSON, JSON lines, text log, or Arrow.
 
     Exits 0 when it PASSes, 1 when it FAILs, 2 when the input is bad (the line is named), 3 when it proves nothing.
@@ -75,6 +79,8 @@ def command(file: Path, model: str, as_json: bool, svg: Path | None, search_budg
     if not file.exists():
         raise UsageError(f"no such file: {file}", expected="a history", do="see steadyset check --help")
     history, judgement = judge_file(file, model, search_budget_s)
+    if export is not None:
+        export_history(history, export)
     if svg is not None:
         svg.write_text(witness_svg(judgement, times_known=history.times_known))
     if as_json:

@@ -32,7 +32,7 @@ class Event(NamedTuple):
     process: int
     time: int
     error: str
-    key: Any = None
+    fields: dict[str, Any]  # everything the source says of it
 
 
 class BadLineError(UsageError):
@@ -91,7 +91,7 @@ def _event(path: Path, line: int, fields: Any) -> Event | None:
         process,
         time,
         "" if error is None else str(error),
-        fields.get("key"),
+        fields,
     )
 
 

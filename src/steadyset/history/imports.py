@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from steadyset.errors import UsageError
-from steadyset.history.columns import FOREVER, INFO, NIL, OK, History, Op, history_of
+from steadyset.history.columns import FAIL, FOREVER, INFO, NIL, OK, History, Op, history_of
 from steadyset.history.events import INVOKE, BadLineError, Event, Progress, read_events
 from steadyset.history.reader import load_history
 from steadyset.history.txn import APPEND, READ, MicroOp, encode_txn
@@ -109,9 +109,11 @@ class Importer:
 
     def base(self, item: Paired, f: str, key: Any = None, **columns: Any) -> Op:
         """An op with the times and the process of `item`."""
+        asked, said = item.invoke.fields, item.done.fields if item.done is not None else {}
         if key is None:
-            key = item.invoke.key
+            key = asked.get("key")
         error = item.done.error if item.done is not None else ""
+        epoch = said.get("epoch", -1)
         return Op(
             f,
             item.start,
@@ -120,6 +122,9 @@ class Importer:
             key="" if key is None else str(key),
             process=item.invoke.process,
             error=error,
+            server=str(said.get("server", "")),
+            session=str(asked.get("session", "")),
+            epoch=epoch if isinstance(epoch, int) else -1,
             **columns,
         )
 
@@ -150,7 +155,10 @@ class RegisterImporter(Importer):
             return self.base(item, f, key, value=self.names.number(asked))
         if not isinstance(asked, list | tuple) or len(asked) != 2:
             raise self.bad(invoke, "cas needs [expected new]")
-        return self.base(item, f, key, value=self.names.number(asked[0]), value2=self.names.number(asked[1]))
+        pair_ = {"value": self.names.number(asked[0]), "value2": self.names.number(asked[1])}
+        refused = done is not None and item.outcome == FAIL and "result" in done.fields
+        result = self.names.number(done.fields["result"]) if refused and done is not None else NIL
+        return self.base(item, f, key, **pair_, result=result)
 
 
 class MutexImporter(Importer):
@@ -211,8 +219,9 @@ class CounterImporter(Importer):
         asked = item.invoke.value
         delta = 1 if asked is None else self.whole(item.invoke, asked)
         result = NIL
-        if f == "inc" and item.outcome == OK and done is not None and asked is None and done.value is not None:
-            result = self.whole(done, done.value)
+        if f == "inc" and item.outcome == OK and done is not None:
+            returned = done.fields.get("result", done.value if asked is None else None)
+            result = NIL if returned is None else self.whole(done, returned)
         return self.base(item, "inc", value=-delta if f == "decrement" else delta, result=result)
 
 
