@@ -29,12 +29,12 @@ def test_member_is_killed(stack, observer, load, chaos, report):
 
 @pytest.mark.stacks("probe")
 @pytest.mark.fault("pod-kill")
+@pytest.mark.needs("node-exec")
 def test_process_is_killed(stack, observer, load, chaos, report):
     """Goal: a crashed process restarts in its own pod, on its own volume, with everything it acknowledged.
 
     Method: append to every member, SIGKILL one member's main process on its node, wait, read every key back.
     """
-    chaos.require("node-exec", "killing a process on its node")
     with load.run() as history:
         report.claims(stack.claims(history.relative), replacements_min=0, creations_min=0)
         with chaos.inject(POD_KILL, stack.primary(), mode="sigkill"):

@@ -39,13 +39,13 @@ def test_parallel_poses_as_ordered(stack, observer, report):
 
 
 @pytest.mark.variant("emptydir")
-def test_forced_deletion_on_a_cut_node(stack, observer, chaos, cluster, report):
+@pytest.mark.needs("node-power", "node-evidence")
+def test_forced_deletion_on_a_cut_node(stack, observer, cluster, report):
     """Goal: a pod that is deleted by force while its container runs on, behind a cut cable, is found to run twice.
 
     Method: cut a member's node off, delete its pod with grace 0 once the node is not ready, wait for the successor
     elsewhere. (An emptyDir, because a volume that is still attached to the cut node would keep the successor waiting.)
     """
-    chaos.require("node-power", "cutting a node off")
     report.expect("FAIL", rule="at-most-one-per-identity")
     report.judge("at-most-one-per-identity")
     report.settle()
@@ -67,12 +67,12 @@ def test_partition_aimed_at_nothing(stack, observer, chaos, report):
 
 
 @pytest.mark.fault("volume-detach")
+@pytest.mark.needs("node-power")
 def test_detach_that_changes_nothing(stack, observer, chaos, cluster, report):
     """Goal: a VolumeAttachment that is deleted without the disk going away makes the test INVALID.
 
     Method: stop the CSI attacher, then detach a member's volume: nobody acts, and its writes go on.
     """
-    chaos.require("node-power", "stopping the CSI attacher")
     report.expect("INVALID")
     report.judge("stable-identity", replacements_min=0)
     report.settle()

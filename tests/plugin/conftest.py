@@ -53,6 +53,13 @@ def stack(cluster, report):
     return StackFixture(Paper(), report)
 
 
+@pytest.fixture
+def checked(request, cluster, report):
+    from steadyset.fixtures.plugin import _check_needs
+
+    _check_needs(request.node, cluster)
+
+
 class Written:
     def __init__(self, report, name="load"):
         self.relative = f"history/{report.scenario.slug}/{name}"

@@ -73,7 +73,7 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
     code, info = Verdict.ERROR.exit_code, None
     with interruptible():
         try:
-            info = bring_up(options, run)
+            info = bring_up(options)
             options.cluster_file = info.path
             code = run_suites(pytest_argv(options, run, targets, faults, controls=given["controls"]))
         except KeyboardInterrupt:
@@ -137,14 +137,14 @@ def check_stack(name: str, variant: str) -> None:
         raise UsageError(f"stack {name} has no variant {variant}", expected=f"one of: {known}", seen=variant)
 
 
-def bring_up(options: Any, run: RunDir) -> ClusterInfo:
+def bring_up(options: Any) -> ClusterInfo:
     """The cluster, with a progress bar on a terminal and lines elsewhere."""
     from steadyset.cli.progress import Bar
     from steadyset.fixtures.session import open_cluster
 
     started = time.monotonic()
     with Bar() as bar:
-        info = open_cluster(options, say, run.path / "cluster.json", bar)
+        info = open_cluster(options, say, bar)
     say(f"cluster {info.name}: Kubernetes {info.version}, {len(info.nodes)} nodes, {time.monotonic() - started:.1f} s")
     return info
 
