@@ -178,3 +178,30 @@ def test_independent_keys_and_kafka(tmp_path: Path) -> None:
     history = import_history(path, "log")
     assert [history.name("f", i) for i in range(2)] == ["enqueue", "poll"]
     assert history.result[0] == 3 and history.values(1).tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("name", ["lines.json", "lines.edn", "jepsen.log"])
+def test_every_cut_is_an_error_or_ends_a_line(tmp_path: Path, name: str) -> None:
+    """Goal: a file cut within a line is an error; one cut after a line is the shorter history."""
+    whole = FORMATS[name].replace(" #_ignored", "").rstrip("\n") + "\n"
+    path = tmp_path / name
+    errors = 0
+    for length in range(len(whole)):
+        path.write_text(whole[:length])
+        try:
+            history = import_history(path, "register")
+        except UsageError as error:
+            assert "line " in str(error)
+            errors += 1
+            continue
+        tail = whole[length : length + 1]
+        assert whole[length - 1] in "\n}" or tail in "\n #,", f"cut at {length} gave {len(history)} ops"
+    assert errors > len(whole) // 2
+
+
+def test_a_reason_in_place_of_a_value_is_an_error_text(tmp_path: Path) -> None:
+    """Goal: `:fail :cas :timed-out` says nothing about the register: no constraint comes from it."""
+    path = tmp_path / "h.log"
+    path.write_text("INFO  jepsen.util - 0\t:invoke\t:cas\t[1 2]\nINFO  jepsen.util - 0\t:fail\t:cas\t:timed-out\n")
+    history = import_history(path, "register")
+    assert (history.outcome[0], history.name("error", 0)) == (FAIL, "timed-out")

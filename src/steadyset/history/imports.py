@@ -113,6 +113,8 @@ class Importer:
         if key is None:
             key = asked.get("key")
         error = item.done.error if item.done is not None else ""
+        if item.done is not None and item.outcome != OK and isinstance(item.done.value, str):
+            error = error or item.done.value  # Jepsen's text logs put the reason there, as in `:info :cas :timed-out`
         epoch = said.get("epoch", -1)
         return Op(
             f,
