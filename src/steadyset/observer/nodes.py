@@ -136,7 +136,7 @@ class NodeEvidence(threading.Thread):
         self._poll.register(pidfd, select.POLLIN)
         self._poll.register(mountinfo, select.POLLPRI | select.POLLERR)
         self._read_mounts(node, initial=True)
-        self._watch_tasks(node)
+        self._watch_tasks(node, initial=True)
         self.writer.note(
             NOTE_LISTED,
             k=NODE_EVIDENCE,
@@ -219,7 +219,7 @@ class NodeEvidence(threading.Thread):
             return ""
 
     # -- containers
-    def _watch_tasks(self, node: NodeState) -> None:
+    def _watch_tasks(self, node: NodeState, *, initial: bool = False) -> None:
         folder = node.root / TASKS
         try:
             node.tasks_watch = self._inotify.add(str(folder), CREATE | MOVED_TO | DELETE)
@@ -233,7 +233,7 @@ class NodeEvidence(threading.Thread):
         except OSError:
             return  # as above
         for entry in entries:
-            self._task_created(node, entry, initial=True)
+            self._task_created(node, entry, initial=initial)
 
     def _task_folder(self, watch: int, mask: int, name: str) -> None:
         owner = self._watches.get(watch)
