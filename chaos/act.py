@@ -150,14 +150,18 @@ class Act:
 
     def healing(self, undo: Callable[[ClusterInfo, Kube, Record], list[str]]) -> list[str]:
         """Undo the fault by its record and forget the record; the second call does nothing."""
-        self._stop.set()
         if self.outcome.inject_ns and not self.outcome.heal_ns:
             self.outcome.heal_ns = time.monotonic_ns()
-        for thread in self._renewers:
-            thread.join(JOIN_DEADLINE_S)
+        # The lease is renewed until the undo is done: it may take longer than the time-to-live, and the watchdog would
+        # undo at the same time.
+        try:
+            lines = undo(self.info, self.kube, self.record) if self.record else []
+        finally:
+            self._stop.set()
+            for thread in self._renewers:
+                thread.join(JOIN_DEADLINE_S)
         if self.record is None:
-            return []
-        lines = undo(self.info, self.kube, self.record)
+            return lines
         wait_for(
             self._forgotten,
             what="the fault's record out of the ledger",

@@ -93,7 +93,7 @@ class Cut:
     ) -> None:
         self.info, self.namespace, self.cuts, self.places = info, namespace, cuts, places
         self.members = {m.name: m for m in members}
-        self.table, self.ttl_s = "", 0.0
+        self.table, self.ttl_s, self.share = "", 0.0, 1.0
         self.remarks: list[str] = []
         self.on_lost: Callable[[str], None] = self.remarks.append
         self.on_replaced: Callable[[Member], None] = lambda member: None
@@ -110,11 +110,11 @@ class Cut:
         targets = {a for one, other in self.cuts if one == member.name for a in self._addresses(other)}
         return sources, targets
 
-    def apply(self, table: str, ttl_s: float) -> None:
-        """Put the rules in place."""
-        self.table, self.ttl_s = table, ttl_s
+    def apply(self, table: str, ttl_s: float, share: float = 1.0) -> None:
+        """Put the rules in place; `share` of the packets is dropped."""
+        self.table, self.ttl_s, self.share = table, ttl_s, share
         for member in self.members.values():
-            run_nft(member.netns, cut_script(table, *self._rules(member), ttl_s))
+            run_nft(member.netns, cut_script(table, *self._rules(member), ttl_s, self.share))
 
     def renew(self) -> None:
         """Start every timeout again. InstrumentError when a member's rules have gone."""
@@ -176,7 +176,7 @@ class Cut:
                 return
         with self._lock:
             self.members[new.name] = new
-            run_nft(new.netns, cut_script(self.table, *self._rules(new), self.ttl_s))
+            run_nft(new.netns, cut_script(self.table, *self._rules(new), self.ttl_s, self.share))
             applied_s = time.clock_gettime(time.CLOCK_BOOTTIME)
             processes = self._finder.processes(uid)
             sandbox = {p.cgroup for p in processes[:1]}

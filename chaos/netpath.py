@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import msgspec
 
@@ -89,6 +90,20 @@ class Line:
             if select.select([receiver], [], [], left)[0]:
                 passes = receiver.recv(1024) == token
         return Seen(what=f"packet {one.name} -> {other.name}", passes=passes)
+
+    def share_lost(self, packets: int, back: bool = False) -> float:
+        """Which share of so many datagrams does not arrive; `back` from the other end."""
+        one, other = (self.other, self.one) if back else (self.one, self.other)
+        sender, receiver = self._udp[one.name], self._udp[other.name]
+        address, got = receiver.getsockname(), 0
+        for number in range(packets):
+            with suppress(OSError):  # a drop on output is EPERM here
+                sender.sendto(number.to_bytes(4, "big"), address)
+            while select.select([receiver], [], [], 0)[0]:
+                got += len(receiver.recv(16)) == 4
+        while select.select([receiver], [], [], PROBE_TIMEOUT_S)[0]:
+            got += len(receiver.recv(16)) == 4
+        return 1 - got / packets
 
     def close(self) -> None:
         """Close its sockets."""

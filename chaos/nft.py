@@ -14,6 +14,7 @@ from steadyset.errors import InstrumentError
 PREFIX = "steadyset_"
 PRIORITY = -300  # before connection tracking, so that established connections are cut too
 NFT_TIMEOUT_S = 10.0  # nft_run: one nft call
+LOSS_STEPS = 1000  # shares are rounded to this many steps
 IN, OUT = "cut_in", "cut_out"
 
 
@@ -22,8 +23,14 @@ def table_name(record_id: str) -> str:
     return PREFIX + record_id.rpartition("-")[2]
 
 
-def cut_script(table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float) -> str:
-    """The nft script that makes the table and cuts packets from `sources` and to `destinations` (IPv4 addresses)."""
+def cut_script(
+    table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float, share: float = 1.0
+) -> str:
+    """The nft script that makes the table and drops packets from `sources` and to `destinations` (IPv4 addresses).
+
+    `share` is the share of packets dropped, at random; 1 drops them all.
+    """
+    luck = "" if share >= 1 else f"numgen random mod {LOSS_STEPS} < {round(share * LOSS_STEPS)} "
     lines = [f"add table inet {table}"]
     for name in (IN, OUT):
         lines.append(f"add set inet {table} {name} {{ type ipv4_addr; flags timeout; }}")
@@ -34,7 +41,7 @@ def cut_script(table: str, sources: Iterable[str], destinations: Iterable[str], 
         lines.append(
             f"add chain inet {table} {chain} {{ type filter hook {hook} priority {PRIORITY}; policy accept; }}"
         )
-        lines.append(f"add rule inet {table} {chain} {match} counter drop")
+        lines.append(f"add rule inet {table} {chain} {match} {luck}counter drop")
     return "\n".join(lines) + "\n" + renew_script(table, sources, destinations, ttl_s)
 
 

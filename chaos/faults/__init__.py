@@ -5,6 +5,7 @@ from __future__ import annotations
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.faults import (
     daemon_pause,
+    network_loss,
     network_partition,
     node_cordon,
     node_drain,
@@ -33,6 +34,7 @@ FAULTS: tuple[Fault, ...] = (
     volume_yank.FAULT,
     volume_fill.FAULT,
     network_partition.FAULT,
+    network_loss.FAULT,
     daemon_pause.FAULT,
 )
 

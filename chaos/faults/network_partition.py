@@ -53,7 +53,7 @@ def inject(
     chosen = planes or ["peers", "api-server"]
     if unknown := set(chosen) - set(PLANES):
         raise UsageError(f"no plane {', '.join(unknown)}", expected=f"some of: {', '.join(PLANES)}")
-    names = [target, *(peers if peers is not None else _peers(act.kube, namespace, target))]
+    names = [target, *(peers if peers is not None else peers_of(act.kube, namespace, target))]
     if "peers" in chosen and len(names) == 1:
         raise InvalidError(f"{target} has no peers to be cut from: the partition is aimed at nothing")
     partition = one_way(shape_named(shape)(names, target), direction) if "peers" in chosen else None
@@ -141,7 +141,8 @@ def _note_replaced(act: Act, member: Member) -> None:
     act.memory["proofs"].replaced(member.name)
 
 
-def _peers(kube: Kube, namespace: str, target: str) -> list[str]:
+def peers_of(kube: Kube, namespace: str, target: str) -> list[str]:
+    """Names of the other pods of the target's controller; UsageError when it has none."""
     owner = controller_of(kube.need_pod(namespace, target))
     if owner is None:
         raise UsageError(f"pod {target} has no controller, so its peers are unknown", do="name them with peers=")

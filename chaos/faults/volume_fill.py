@@ -71,7 +71,7 @@ def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     mounts = mounts_of(info, record.undo["volume"])
     if not mounts:
         raise InstrumentError(
-            f"volume {record.undo['volume']} is mounted nowhere, so {record.undo['file']} cannot be removed from it yet",
+            f"volume {record.undo['volume']} is mounted nowhere: {record.undo['file']} cannot be removed from it yet",
             do="start a pod that uses it, then: steadyset sweep",
         )
     mounts[0].joinpath(record.undo["file"]).unlink(missing_ok=True)

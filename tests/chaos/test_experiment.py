@@ -84,12 +84,10 @@ def test_hold_without_a_proven_bite_is_invalid() -> None:
         hold(1.0)
 
 
-@every_fault
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f.capabilities], ids=str)
 def test_cluster_without_the_capability_is_refused_before_anything_starts(fault: Fault, tmp_path: Path) -> None:
     """Not tested, rather than failed: no experiment is even written."""
     info = ClusterInfo(name="t", provider="kubeconfig", kubeconfig="/nowhere")
-    if not fault.capabilities:
-        pytest.skip("this fault needs only a kubeconfig")
     run = RunDir.create(tmp_path, {}, "run")
     with pytest.raises(UsageError, match=fault.capabilities[0]), inject(info, run, "s", fault, "pod-0"):
         pytest.fail("the fault was held on a cluster that cannot do it")

@@ -50,6 +50,17 @@ def test_one_way_cut_lets_the_other_way_pass(places: tuple[Place, Place]) -> Non
     line.close()
 
 
+def test_loss_is_a_share_at_random(places: tuple[Place, Place]) -> None:
+    """About 30 % of 1000 packets, none without the rules; the other direction keeps all."""
+    a, b = places
+    line = Line(a, b)
+    assert line.share_lost(1000) == 0
+    run_nft(a.netns, cut_script(TABLE, [], [b.address], 30, 0.3))
+    assert 0.22 < line.share_lost(1000) < 0.38
+    assert line.share_lost(1000, back=True) == 0
+    line.close()
+
+
 def test_the_kernel_heals_when_nobody_renews(places: tuple[Place, Place]) -> None:
     """Cut, renewed beyond its first time-to-live, then left alone."""
     a, b = places
