@@ -16,6 +16,7 @@ from steadyset.verdict import Judgement, Verdict
 NS_PER_S: Final = 1e9
 LISTED_MAX: Final = 20  # values listed in a witness; data holds them all up to DATA_MAX
 DATA_MAX: Final = 1000
+UNKNOWN_LABEL: Final = " (outcome unknown)"
 
 
 class Checker(Protocol):
@@ -102,14 +103,21 @@ def describe(history: History, i: int) -> str:
 
 
 def spans_of(history: History, ops: Iterable[int]) -> list[tuple[int, int, str]]:
-    """Spans for drawing; an op of unknown outcome is drawn to the last known end."""
-    known = history.end[history.end < FOREVER]
-    last = int(known.max()) if len(known) else history.begin_ns
+    """Spans for drawing; an op of unknown outcome is drawn a little beyond the last known end among `ops`."""
+    shown_ops = [int(i) for i in ops]
+    if not shown_ops:
+        return []
+    ends = [int(history.end[i]) for i in shown_ops if history.end[i] < FOREVER]
+    starts = [int(history.start[i]) for i in shown_ops]
+    last = max(*starts, *ends, starts[0])
+    beyond = last + max(1, (last - min(starts)) // 10)
     found = []
-    for i in ops:
+    for i in shown_ops:
         start, end = int(history.start[i]), int(history.end[i])
-        label = f"{_what(history, int(i))} ({int(history.process[i])})"
-        found.append((start, end if end < FOREVER else max(last, start), label))
+        label = f"process {int(history.process[i])}: {_what(history, i)}"
+        if end >= FOREVER:
+            end, label = beyond, label + UNKNOWN_LABEL
+        found.append((start, end, label))
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from steadyset.checkers.base import NS_PER_S
+from steadyset.checkers.base import NS_PER_S, UNKNOWN_LABEL
 from steadyset.verdict import Judgement, Verdict
 
 _WIDTH: Final = 960
@@ -46,9 +46,10 @@ def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
         width = max(_BAR_MIN, (end - start) * scale)
         y = _TOP + row * _ROW
         text_x = min(x, max(_LEFT, _WIDTH - _LEFT - _CHAR * len(label)))
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y + 16}" width="{width:.1f}" height="10" rx="3" fill="{colour}" opacity=".75"/>'
-        )
+        look = f'fill="{colour}" opacity=".75"'
+        if label.endswith(UNKNOWN_LABEL):
+            look = f'fill="none" stroke="{colour}" stroke-dasharray="4 3"'
+        parts.append(f'<rect x="{x:.1f}" y="{y + 16}" width="{width:.1f}" height="10" rx="3" {look}/>')
         parts.append(f'<text x="{text_x:.1f}" y="{y + 12}" fill="#111">{escape(label)}</text>')
     axis = _TOP + _ROW * len(spans) + 8
     unit, divide = ("s", NS_PER_S) if times_known else ("events", 1)

@@ -55,7 +55,7 @@ class LinearizableRegister:
             "unknown": index.unknown,
             "keys": len(history.names["key"]),
         }
-        share = 1.0 if index.duplicate < 0 or not index.unknown else 0.0
+        share = index.unknown_observed / index.unknown if index.unknown else 1.0
         data: dict[str, object] = {"unknown_observed": index.unknown_observed, "unknown_resolved_share": share}
         data["unknown_resolved_by"] = "reads and compare-and-sets that observed them"
         unknown_reason = ""
