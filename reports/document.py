@@ -254,7 +254,8 @@ def _extent(scenario: Scenario, trace: Trace | None, ops: series.Ops) -> tuple[i
 
     Of one that was interrupted, as far as its evidence goes.
     """
-    first = min((t for t in (trace.start_ns if trace else 0, ops.first_ns() or 0) if t), default=scenario.start_ns)
+    watched = next((r.t for r in trace.records if r.e != "NODE"), 0) if trace else 0  # nodes tell of earlier times too
+    first = min((t for t in (watched, ops.first_ns() or 0) if t), default=scenario.start_ns)
     begin = max(scenario.start_ns, first - SETUP_SHOWN_NS) if scenario.start_ns else first
     ends = [scenario.end_ns] if scenario.end_ns else []
     if not ends:
