@@ -13,7 +13,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from steadyset.reports.timeline import EPOCH_COLOURS, RATE_NAMES, STAGES, WIDTHS, timeline_svg
+from steadyset.reports.timeline import RATE_NAMES, STAGES, WIDTHS, timeline_svg
 from steadyset.rundir import RunDir
 
 NAME = "index.html"
@@ -60,8 +60,7 @@ def link(path: str) -> str:
     return quote(path)
 
 
-def render_html(document: dict[str, Any]) -> str:
-    """The page's text."""
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -70,24 +69,39 @@ def render_html(document: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(seconds=seconds, link=link)
-    return environment.get_template("page.html").render(
-        d=document,
-        run=document["run"],
-        cluster=document["run"].get("cluster") or {},
+    environment.globals.update(
         marks=MARKS,
-        meaning=meaning(document),
         metrics=METRICS,
-        stages=STAGES,
-        rate_names=RATE_NAMES,
-        epoch_colours=EPOCH_COLOURS,
-        witness_shown=WITNESS_LINES_SHOWN,
         style=Markup((TEMPLATES / "page.css").read_text()),
         script=Markup((TEMPLATES / "page.js").read_text()),
-        timelines={
-            scenario["slug"]: [Markup(timeline_svg(scenario, size)) for size in WIDTHS]
-            for scenario in document["scenarios"]
-        },
     )
+    return environment
+
+
+def render_html(document: dict[str, Any]) -> str:
+    """The page's text."""
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            d=document,
+            run=document["run"],
+            cluster=document["run"].get("cluster") or {},
+            meaning=meaning(document),
+            stages=STAGES,
+            rate_names=RATE_NAMES,
+            witness_shown=WITNESS_LINES_SHOWN,
+            timelines={
+                scenario["slug"]: [Markup(timeline_svg(scenario, size)) for size in WIDTHS]
+                for scenario in document["scenarios"]
+            },
+        )
+    )
+
+
+def render_comparison(comparison: dict[str, Any]) -> str:
+    """The page of a comparison of two runs (see `reports.compare`)."""
+    return _environment().get_template("compare.html").render(c=comparison)
 
 
 def write_html(run: RunDir, document: dict[str, Any]) -> Path:

@@ -88,8 +88,9 @@ def _explain(scenario: dict[str, Any], console: Console) -> None:
     for judgement in told:
         line = Text.assemble(verdict_text(judgement["verdict"]), f" {judgement['rule']}: {judgement['summary']}")
         console.print(Padding(line, (0, 0, 0, 2), expand=False))
-        for witness in judgement["witness"][:WITNESS_LINES_SHOWN]:
+        lines = [line for line in judgement["witness"] if line != judgement["summary"]]
+        for witness in lines[:WITNESS_LINES_SHOWN]:
             console.print(Padding(Text(witness, style="dim"), (0, 0, 0, 4), expand=False))
-        rest = len(judgement["witness"]) - WITNESS_LINES_SHOWN
+        rest = len(lines) - WITNESS_LINES_SHOWN
         if rest > 0:
             console.print(Padding(Text(f"… and {rest} more on the page", style="dim"), (0, 0, 0, 4), expand=False))

@@ -228,7 +228,7 @@ def _throughput(canvas: _Canvas, scenario: dict[str, Any]) -> None:
     for value in marks:
         y = top + height * (1 - value / limit)
         canvas.add(svg.line(canvas.scale.left, y, canvas.scale.right, y, "grid"))
-        canvas.add(svg.text(canvas.scale.left - 5, y + 4, f"{value:g}", "label", "end"))
+        canvas.add(svg.text(canvas.scale.left - 5, y + 4, _short(value), "label", "end"))
     xs = [canvas.scale(i * series["bucket_s"]) for i in range(series["buckets"] + 1)]
     base = [0.0] * series["buckets"]
     for name, values, total in stack:
@@ -265,12 +265,17 @@ def _latency(canvas: _Canvas, series: dict[str, Any]) -> None:
 
     for power in range(low, high + 1):
         canvas.add(svg.line(canvas.scale.left, y_of(10.0**power), canvas.scale.right, y_of(10.0**power), "grid"))
-        canvas.add(svg.text(canvas.scale.left - 5, y_of(10.0**power) + 4, f"{10.0**power:g}", "label", "end"))
+        canvas.add(svg.text(canvas.scale.left - 5, y_of(10.0**power) + 4, _short(10.0**power), "label", "end"))
     for name, values in lines:
         middle = [canvas.scale((i + 0.5) * series["bucket_s"]) for i in range(series["buckets"])]
         points = [(x, None if v is None else y_of(v)) for x, v in zip(middle, values, strict=True)]
         canvas.add(svg.element("path", d=svg.broken_line(points), class_=f"latency {name}"))
     canvas.y += height + 4
+
+
+def _short(value: float) -> str:
+    """A tick's number in at most four characters."""
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"
 
 
 def _acknowledging(canvas: _Canvas, acks: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -216,5 +217,7 @@ def test_compare_of_runs_without_a_common_scenario_proves_nothing(good_run: RunD
     path.write_text(path.read_text().replace("test_kill_primary", "test_another"))
     code, out = invoke("compare", str(good_run.path), str(other))
     assert (code, "only in A" in out) == (3, True)
-    code, out = invoke("compare", str(good_run.path), str(good_run.path), "--json")
+    page = tmp_path / "compare.html"
+    code, out = invoke("compare", str(good_run.path), str(good_run.path), "--json", "--html", str(page))
     assert (code, json.loads(out)["worse"]) == (0, False)
+    assert re.search(r"pod ready again</td><td[^>]*>7.00 s</td><td[^>]*>7.00 s</td><td[^>]*>1.00×", page.read_text())
