@@ -30,6 +30,7 @@ STAGE_MOUNT = re.compile(r".*/plugins/kubernetes\.io/csi/(?:[^/]+/[0-9a-f]+|pv/[
 POD_UID = re.compile(r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
 CRI = "io.kubernetes.cri."
 INITIAL: dict[str, object] = {"initial": True}  # it was there before the observer looked
+NOTE_BRIEF = "brief-container"  # it ended before it could be seen running
 POWER_OFF = "the node's init ended"
 
 
@@ -263,15 +264,19 @@ class NodeEvidence(threading.Thread):
         self._watches.pop(node.creating.pop(container_id), None)
         try:
             spec = msgspec.json.decode((bundle / "config.json").read_bytes(), type=_Spec)
+        except FileNotFoundError:
+            self.writer.note(NOTE_BRIEF, k=NODE_EVIDENCE, name=node.name, container_id=container_id)
+            return
         except (OSError, msgspec.DecodeError) as error:
             self._blind(node, f"container {container_id}: {error}")
             return
         pid = _first_process(container_id)
-        if pid == 0:
-            return  # ended before it could be seen running
         try:
-            pidfd = os.pidfd_open(pid)
+            pidfd = os.pidfd_open(pid) if pid else -1
         except ProcessLookupError:
+            pidfd = -1
+        if pidfd < 0:
+            self.writer.note(NOTE_BRIEF, k=NODE_EVIDENCE, name=node.name, **_facts(container_id, spec))
             return
         facts = _facts(container_id, spec)
         node.containers[container_id] = Container(container_id, pidfd, facts)

@@ -27,6 +27,7 @@ from steadyset.trace import NOTE_LISTED, NOTE_NOT_OBSERVED, TraceWriter
 
 PAGE_LIMIT = 500  # objects per page of a list
 WATCH_S = 290  # the server is asked to end a watch after this; it is resumed at once
+STABLE_NS = 1_000_000_000  # a watch that lasted longer is retried at once, others with growing pauses
 INSTANT_NS = 1_000_000  # a watch that ends sooner after its start was not ended by its time-out
 CONNECT_S, READ_S = 5, 100  # a bookmark comes about once a minute: a stream silent for longer is dead
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 2.0
@@ -105,7 +106,8 @@ class KindWatch(threading.Thread):
                 self._open_gap(f"{'410 Gone' if gone else type(error).__name__}: {_short(error)}")
                 if gone:
                     self.rv = ""
-                retry_s = RETRY_S_MIN if self.heard > began else min(RETRY_S_MAX, retry_s * 2)
+                lasted = self.heard - began > STABLE_NS
+                retry_s = RETRY_S_MIN if lasted else min(RETRY_S_MAX, retry_s * 2)
                 wait.pause(retry_s)
 
     def _turn(self) -> None:
@@ -218,7 +220,7 @@ class KindWatch(threading.Thread):
             began = self.heard = time.monotonic_ns()
             for line, t in self._lines(response):
                 self._frame(line, t)
-            if self.heard - began < INSTANT_NS:
+            if time.monotonic_ns() - began < INSTANT_NS:
                 raise BrokenError("the server ended the watch at once")
         finally:
             response.close()
