@@ -463,3 +463,28 @@ def test_rules_have_unique_names_and_claims() -> None:
     names = [i.rule for i in INVARIANTS]
     assert len(names) == len(set(names))
     assert all(i.claim for i in INVARIANTS)
+
+
+def test_a_forced_deletion_out_of_order_is_found_in_a_scale_down() -> None:
+    """The pod goes at once, without a terminating state before: its order still counts."""
+    world = World()
+    world.deploy()
+    world.replicas = 1
+    world.statefulset()
+    world.tick()
+    world.vanish(1)
+    world.tick()
+    world.vanish(2)
+    judgement = judged(world, "ordered-recovery")
+    assert judgement.verdict == Verdict.FAIL
+    assert "db-1" in judgement.witness[0] and "while its successor db-2" in judgement.witness[0]
+
+
+def test_attachments_without_any_mount_prove_nothing() -> None:
+    """Node evidence that shows no mount of an attached volume is missing something."""
+    world = World()
+    world.deploy()
+    world.records = [r for r in world.records if r.obj.get("what") not in ("mounted", "unmounted")]
+    judgement = judged(world, "rwo-single-node")
+    assert judgement.verdict == Verdict.INVALID
+    assert "0 mounts observed" in judgement.summary

@@ -316,3 +316,53 @@ def test_a_lease_without_its_holders_words_proves_nothing() -> None:
     judgement = LeaseBelief(NS, "leader").check(world.trace())
     assert judgement.verdict == Verdict.INVALID
     assert "no holder said what it believes" in judgement.summary
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RollingUpdate(NS, SET),
+        ScaleDownHalts(NS, SET),
+        ParallelBurst(NS, SET, pods_min=4),
+        MinReadySeconds(NS, SET, creations_min=3),
+        RetentionPolicy(NS, SET),
+        LeaseBelief(NS, "leader"),
+    ],
+    ids=lambda rule: rule.rule,
+)
+def test_too_little_observed_is_invalid(rule: Any) -> None:
+    """A plain deployment of three: no update, no halt, no fourth pod, no third successor, nothing scaled, no Lease."""
+    world = Rolling(min_ready_s=10, policy="Parallel" if isinstance(rule, ParallelBurst) else "OrderedReady")
+    world.statefulset()
+    for ordinal in range(3):
+        world.create(ordinal)
+        world.start(ordinal, "node-1")
+        if not isinstance(rule, ParallelBurst):
+            world.tick(11)
+    judgement = rule.check(world.trace())
+    assert judgement.verdict == Verdict.INVALID
+    assert "observed, at least" in judgement.summary
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RollingUpdate(NS, SET, 0),
+        ScaleDownHalts(NS, SET, 0, 0),
+        MinReadySeconds(NS, SET, 0),
+        ParallelBurst(NS, SET, 0),
+        RetentionPolicy(NS, SET, 0),
+        LeaseBelief(NS, "leader", 0),
+    ],
+    ids=lambda rule: rule.rule,
+)
+def test_an_open_gap_or_a_missing_end_is_never_a_pass(rule: Any) -> None:
+    """Minima of zero do not excuse blindness."""
+    blind = Rolling(min_ready_s=1)
+    blind.deploy()
+    for kind in ("Pod", "PersistentVolumeClaim", "StatefulSet", "Lease", "Event"):
+        blind.gap(kind, blind.now - 1, blind.now, open=True)
+    assert rule.check(blind.trace()).verdict != Verdict.PASS
+    cut = Rolling(min_ready_s=1)
+    cut.deploy()
+    assert rule.check(cut.trace(end=False)).verdict != Verdict.PASS
