@@ -27,7 +27,7 @@ from steadyset.verdict import Verdict
 from tests.checkers import mutants as m
 from tests.checkers import real_runs as runs
 
-MUTANTS = 12
+MUTANTS = 10
 RUNS: dict[str, tuple[runs.Body, runs.Body | None]] = {
     "register": (runs.register, None),
     "whole": (runs.whole, runs.final_read),

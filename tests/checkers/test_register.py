@@ -11,7 +11,7 @@ from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, Op, history_of
 from steadyset.verdict import Verdict
 from tests.checkers import brute
 
-SAMPLE = 4000
+SAMPLE = 1500
 ALL = 200_000
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from steadyset.history import FOREVER
 from steadyset.history.columns import Ints
@@ -71,6 +69,10 @@ def real_time(start: Ints, end: Ints) -> Edges:
 
 def components(edges: Edges, size: int) -> Ints:
     """The strongly connected component of each of `size` nodes."""
+    # imported here: it takes half a second that no other checker needs
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ones = np.ones(len(edges.source), dtype=np.int8)
     graph = coo_array((ones, (edges.source, edges.target)), shape=(size, size)).tocsr()
     _, labels = connected_components(graph, directed=True, connection="strong")
