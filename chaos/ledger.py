@@ -18,7 +18,7 @@ import msgspec
 
 from steadyset.chaos.fault import TTL_S
 from steadyset.chaos.kube import Json, Kube, RefusedError
-from steadyset.clusterinfo import ClusterInfo
+from steadyset.clusterinfo import ClusterInfo, save_cluster_info
 from steadyset.errors import InstrumentError
 
 SYSTEM_NAMESPACE = "steadyset-system"
@@ -81,7 +81,18 @@ def ledger_folder(info: ClusterInfo) -> Path:
     if info.path:
         return Path(info.path).parent / "faults"
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    return state / "steadyset" / "faults" / (info.name or "default")
+    return state / "steadyset" / "clusters" / (info.name or "default") / "faults"
+
+
+def located(info: ClusterInfo) -> ClusterInfo:
+    """The cluster with a cluster file that child processes can read; a bare kubeconfig gets one beside its ledger."""
+    if info.path:
+        return info
+    folder = ledger_folder(info).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    own = msgspec.structs.replace(info)
+    save_cluster_info(own, folder / "cluster.json")
+    return own
 
 
 class HostLedger:

@@ -16,9 +16,9 @@ import msgspec
 
 from steadyset.chaos.inside import in_netns
 
-PROBE_TIMEOUT_S = (
-    0.6  # a packet not seen within this is lost: paths here take under 10 ms, a SYN is sent again after 1 s
-)
+PROBE_TIMEOUT_S = 0.6  # a packet not seen within this is lost: paths take under 10 ms, a SYN is sent again after 1 s
+OPEN_TIMEOUT_S = 5.0  # line_open: for connections that are opened before a fault
+TRIES = 5  # a path that should be open may be slow on a busy machine: only so many failures show that it is not
 PLAIN_REQUEST = b"GET / HTTP/1.0\r\n\r\n"  # a TLS server answers it too: with an error
 
 
@@ -45,8 +45,10 @@ class Line:
         self.one, self.other = one, other
         listener = in_netns(other.netns, lambda: _listen(other.address))
         try:
-            self._client = in_netns(one.netns, lambda: _connect(other.address, listener.getsockname()[1]))
-            listener.settimeout(PROBE_TIMEOUT_S)
+            self._client = in_netns(
+                one.netns, lambda: _connect(other.address, listener.getsockname()[1], OPEN_TIMEOUT_S)
+            )
+            listener.settimeout(OPEN_TIMEOUT_S)
             self._server, _ = listener.accept()
         finally:
             listener.close()
@@ -116,11 +118,11 @@ class OutsideLine:
 
     def __init__(self, one: Place, other: Place) -> None:
         self.one, self.other = one, other
-        self._client = in_netns(one.netns, lambda: _connect(other.address, other.port))
+        self._client = in_netns(one.netns, lambda: _connect(other.address, other.port, OPEN_TIMEOUT_S))
 
-    def open_connection(self) -> Seen:
+    def open_connection(self, timeout_s: float = PROBE_TIMEOUT_S) -> Seen:
         """Whether the connection opened before still gets an answer. It can be asked once."""
-        self._client.settimeout(PROBE_TIMEOUT_S)
+        self._client.settimeout(timeout_s)
         try:
             self._client.sendall(PLAIN_REQUEST)
             self._client.recv(1024)
@@ -160,6 +162,18 @@ def ask_all(probes: list[Callable[[], Seen]]) -> list[Seen]:
         return list(pool.map(lambda probe: probe(), probes))
 
 
+def ask_until_open(probes: list[Callable[[], Seen]]) -> list[Seen]:
+    """Run probes at the same time, those that fail again up to TRIES times: an open path passes one of them."""
+    answers = ask_all(probes)
+    for _ in range(TRIES - 1):
+        again = [i for i, seen in enumerate(answers) if not seen.passes]
+        if not again:
+            break
+        for i, seen in zip(again, ask_all([probes[i] for i in again]), strict=True):
+            answers[i] = seen
+    return answers
+
+
 def _listen(address: str) -> socket.socket:
     listener = socket.socket()
     listener.bind((address, 0))
@@ -167,8 +181,8 @@ def _listen(address: str) -> socket.socket:
     return listener
 
 
-def _connect(address: str, port: int) -> socket.socket:
-    return socket.create_connection((address, port), PROBE_TIMEOUT_S)
+def _connect(address: str, port: int, timeout_s: float = PROBE_TIMEOUT_S) -> socket.socket:
+    return socket.create_connection((address, port), timeout_s)
 
 
 def _datagram(address: str) -> socket.socket:

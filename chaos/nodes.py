@@ -10,6 +10,7 @@ from steadyset.chaos.targets import node_of, node_ready
 from steadyset.errors import InvalidError, UsageError
 
 KUBELET_PORT = 10250
+SILENCE_S = 3.0  # a node that says nothing for so long is silent
 
 
 def remember_node(act: Act) -> str:
@@ -32,7 +33,7 @@ def _answers(act: Act) -> bool:
     except OSError:
         return False
     try:
-        return line.open_connection().passes
+        return line.open_connection(SILENCE_S).passes
     finally:
         line.close()
 

@@ -25,6 +25,7 @@ from steadyset.chaos.act import Outcome, refuse_incapable, replaced_deadlines
 from steadyset.chaos.experiment import compile_experiment
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.hold import BITTEN, RELEASE
+from steadyset.chaos.ledger import located
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import DeadlineError, InstrumentError, InvalidError
 from steadyset.rundir import FaultSpan, RunDir
@@ -66,6 +67,7 @@ def inject(
     the fault's deadline `heal_s`; InstrumentError when Chaos Toolkit broke. The fault is healed in every case.
     """
     refuse_incapable(fault, info)
+    info = located(info)
     deadlines = fault.deadlines | replaced_deadlines(fault, params.get("deadlines"))
     child = _Child(run_dir, slug, fault, target, deadlines)
     child.start(info, namespace, hold_max_s, params)
@@ -109,10 +111,9 @@ class _Child:
         argv = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--settings", os.devnull]
         argv += ["--log-file", str(self.log), "--log-file-level", "info", "run", "--rollback-strategy", "always"]
         argv += ["--journal-path", str(self.journal), str(source)]
-        env = {**os.environ, **({} if info.path else {"KUBECONFIG": info.kubeconfig})}
         with self.journal.with_suffix(".out").open("wb") as out:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=env
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
 
     def wait_bitten(self) -> None:

@@ -14,7 +14,7 @@ from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.inside import address_in, pod_namespaces
 from steadyset.chaos.kube import Kube, controller_of
 from steadyset.chaos.ledger import Record
-from steadyset.chaos.netpath import Line, OutsideLine, Place, Seen, ask_all
+from steadyset.chaos.netpath import Line, OutsideLine, Place, Seen, ask_all, ask_until_open
 from steadyset.chaos.nft import PREFIX, delete_script, our_tables, run_nft, table_name
 from steadyset.chaos.partition import one_way, outside, shape_named
 from steadyset.clusterinfo import ClusterInfo
@@ -221,7 +221,7 @@ class _Proofs:
 
     def need_open(self) -> None:
         """InvalidError when something that is to be cut does not work before."""
-        closed = [s.what for s in ask_all(self._packets() + self._connections()) if not s.passes]
+        closed = [s.what for s in ask_until_open(self._packets() + self._connections()) if not s.passes]
         if closed:
             raise InvalidError("cannot prove a cut of what is cut already", seen=", ".join(closed))
 
@@ -247,8 +247,11 @@ class _Proofs:
                 wanted.append((partial(line.new_connection, True), False))
         for out in self.outside:
             wanted += [(out.open_connection, False), (out.new_connection, False)]
-        seen = ask_all([probe for probe, _ in wanted])
-        wrong = [s.what for s, (_, passes) in zip(seen, wanted, strict=True) if s.passes != passes]
+        seen = ask_all([probe for probe, passes in wanted if not passes])
+        wrong = [s.what for s in seen if s.passes]
+        free_paths = ask_until_open([probe for probe, passes in wanted if passes])
+        wrong += [s.what for s in free_paths if not s.passes]
+        seen += free_paths
         if wrong:
             raise InvalidError("the partition is not the one that was asked for", seen="wrong: " + ", ".join(wrong))
         return [f"{s.what}: {'passes, as it must' if s.passes else 'cut'}" for s in seen]

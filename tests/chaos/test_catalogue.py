@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from steadyset.chaos.faults import fault_named
+from steadyset.chaos.faults import FAULTS, fault_named
 from steadyset.chaos.ledger import HostLedger
 from steadyset.chaos.runner import FaultError, inject
 from steadyset.chaos.sweep import sweep
@@ -69,3 +70,31 @@ def test_bad_input_is_refused_before_anything_is_done(
         pytest.fail("the fault was held")
     assert caught.value.span.inject_ns == 0
     assert HostLedger(cluster).records() == []
+
+
+API_ONLY = [("pod-kill", {}), ("pod-evict", {}), ("node-cordon", {}), ("node-drain", {}), ("node-taint", {})]
+
+
+@pytest.mark.parametrize(("name", "params"), API_ONLY, ids=[case[0] for case in API_ONLY])
+def test_a_kubeconfig_alone_is_enough(
+    cluster: ClusterInfo,
+    ready: str,
+    run_dir: RunDir,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    params: dict[str, Any],
+) -> None:
+    """The same cluster as a foreign one: no cluster file, no capabilities, the ledger in the target's namespace."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    foreign = ClusterInfo(name="default", provider="kubeconfig", kubeconfig=cluster.kubeconfig)
+    with inject(foreign, run_dir, "case", fault_named(name), "member-1", namespace=ready, **params) as span:
+        assert span.bite
+    assert span.error == ""
+    swept = sweep(foreign, namespace=ready)
+    assert swept.is_clean() and swept.undone == []
+
+
+def test_every_fault_that_needs_no_capability_is_tried_with_a_kubeconfig_alone() -> None:
+    """So that the list above keeps up with the catalogue."""
+    assert {f.name for f in FAULTS if not f.capabilities} == {name for name, _ in API_ONLY}
