@@ -56,6 +56,7 @@ VIOLATIONS = {
         Op("write", 1, 11, OK, 6),
         Op("read", 20, 30, OK, 6),
         Op("read", 40, 50, OK, 5),
+        Op("read", 60, 70, OK, 6),
     ],
     "fork": [W5, Op("cas", 11, 20, OK, 5, 7), Op("cas", 12, 21, OK, 5, 8)],
     "cycle": [Op("cas", 0, 20, OK, 7, 8), Op("cas", 0, 20, OK, 8, 7)],

@@ -274,12 +274,10 @@ def _zones(history: History, index: RegisterIndex, blocks: Blocks, one: int, oth
             ops.append(int(index.writers[root]))
     found = unique_ops(*ops)
     found.sort(key=lambda i: int(history.start[i]))
-    late = found[-1]
-    if inside:
-        summary = "a stale read: a value was still there after another one had replaced it"
+    where = history.name("key", found[-1])
+    late = [int(history.start[_members(history, index, blocks, root)].max()) for root in (one, other)]
+    if inside or late[0] >= late[1]:
+        kind, summary = "stale read", "a stale read: a value was still there after another one had replaced it"
     else:
-        summary = "two values were both there at the same time: reads contradict each other"
-    where = history.name("key", late)
-    return Violation(
-        "stale read" if inside else "overlap", summary + (f" (key {where})" if where else ""), found, lines
-    )
+        kind, summary = "overlap", "two values were both there at the same time: reads contradict each other"
+    return Violation(kind, summary + (f" (key {where})" if where else ""), found, lines)
