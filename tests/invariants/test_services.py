@@ -18,14 +18,12 @@ EVICTED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEv
 class Budgeted(World):
     """A world with a budget, a Service and an endpoints controller."""
 
-    def __init__(self, demanded: int = 2, **more: Any) -> None:
+    def __init__(self, demanded: int = 2, *, selector: dict[str, str] | None = None, **more: Any) -> None:
         super().__init__(**more)
         self.endpoints: set[str] = set()
-        selector = {"matchLabels": {"app": SET}}
-        self.put(
-            "PodDisruptionBudget", "b", "b", {"spec": {"selector": selector}, "status": {"desiredHealthy": demanded}}
-        )
-        self.put("Service", SET, "svc", {"spec": {"selector": {"app": SET}}})
+        budget = {"spec": {"selector": {"matchLabels": {"app": SET}}}, "status": {"desiredHealthy": demanded}}
+        self.put("PodDisruptionBudget", "b", "b", budget)
+        self.put("Service", SET, "svc", {"spec": {"selector": selector or {"app": SET}}})
 
     def update(self, ordinal: int, *, ready: bool | None = None, **meta: Any) -> None:
         super().update(ordinal, ready=ready, **meta)
@@ -166,3 +164,41 @@ def test_published_not_ready_addresses_are_not_held_against_a_service() -> None:
 def test_nothing_seen_proves_nothing(rule: PdbRespected | EndpointsReady) -> None:
     """An empty world is INVALID."""
     assert rule.check(World().trace()).verdict == Verdict.INVALID
+
+
+def relabelled(world: Budgeted, ordinal: int, role: str) -> None:
+    """Give the pod another role, as a failover does."""
+    pod = world.pods[ordinal]
+    pod["metadata"]["labels"]["role"] = role
+    world.put("Pod", f"{SET}-{ordinal}", world.uid(ordinal), pod)
+
+
+@pytest.mark.parametrize(("follows", "verdict"), [(True, Verdict.PASS), (False, Verdict.FAIL)])
+def test_a_service_follows_a_label_that_moves(follows: bool, verdict: Verdict) -> None:
+    """The primary's Service means whoever bears the label; a Ready replica is none of its business."""
+    world = Budgeted(selector={"role": "primary"})
+    world.deploy()
+    relabelled(world, 0, "primary")
+    world.endpoints = {world.uid(0)}
+    world.slice()
+    world.tick(30)
+    relabelled(world, 0, "replica")
+    relabelled(world, 1, "primary")
+    if follows:
+        world.endpoints = {world.uid(1)}
+        world.slice()
+    world.tick(30)
+    judgement = EndpointsReady(NS).check(world.trace())
+    assert judgement.verdict == verdict, judgement
+    if not follows:
+        assert "kept pod db-0" in judgement.witness[0] and "lacked pod db-1" in judgement.witness[1]
+
+
+def test_a_changed_selector_is_not_judged() -> None:
+    """Which pods it meant at each moment would be a guess."""
+    world = Budgeted()
+    world.deploy()
+    world.put("Service", SET, "svc", {"spec": {"selector": {"app": "else"}}})
+    judgement = EndpointsReady(NS, services_min=0).check(world.trace())
+    assert judgement.verdict == Verdict.INVALID
+    assert "selector of Service db changed" in judgement.summary

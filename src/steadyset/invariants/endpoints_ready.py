@@ -33,7 +33,6 @@ class EndpointsReady:
         found.count("services", 0)
         found.count("endpoints", 0)
         pods = trace.lifetimes("Pod", self.namespace)
-        ready_spans = {pod.uid: self._pod_spans(trace, pod) for pod in pods}
         endpoint_spans = self._endpoint_spans(trace)
         slowest = 0
         for service in trace.lifetimes("Service", self.namespace):
@@ -41,20 +40,28 @@ class EndpointsReady:
             if not selector:
                 continue
             found.count("services")
+            if any(spec(state).get("selector") != selector for _, state in service.states()):
+                found.undecided(
+                    f"the selector of Service {service.name} changed: which pods it meant when is not judged"
+                )
+                continue
             published = bool(spec(service.last).get("publishNotReadyAddresses"))
             until = service.end_ns if service.end_ns is not None else trace.end_ns
             for pod in pods:
                 here = endpoint_spans[service.name].get(pod.uid, [])
-                if not matches({"matchLabels": selector}, labels(pod.records[0].obj)) and not here:
+                pod_spans = _cut(self._pod_spans(trace, pod, selector), service.start_ns, until)
+                if not pod_spans and not here:
                     continue
                 found.count("endpoints", bool(here))
                 who = f"pod {pod.name} ({short(pod.uid)})"
-                pod_spans = _cut(ready_spans[pod.uid], service.start_ns, until)
                 if not published:
                     for start, end in _minus(_cut(here, service.start_ns, until), pod_spans):
                         slowest = max(slowest, end - start)
                         self._judge(
-                            found, start, end, f"Service {service.name} kept {who} ready while it was not Ready"
+                            found,
+                            start,
+                            end,
+                            f"Service {service.name} kept {who} when it was not Ready or not selected",
                         )
                 for start, end in _minus(pod_spans, here):
                     slowest = max(slowest, end - start)
@@ -74,11 +81,13 @@ class EndpointsReady:
         if end - start > self.lag_ms * 1_000_000:
             found.violated(start, f"{text}, for {(end - start) / 1e9:.3f} s")
 
-    def _pod_spans(self, trace: Trace, pod: Lifetime) -> Spans:
+    def _pod_spans(self, trace: Trace, pod: Lifetime, selector: dict[str, str]) -> Spans:
+        """When the pod was Ready and bore the labels that the Service selects (a primary's label moves)."""
         spans: Spans = []
         since = -1
         for record in pod.records:
-            is_ready = ready(record.obj) and not terminating(record.obj)
+            selected = matches({"matchLabels": selector}, labels(record.obj))
+            is_ready = selected and ready(record.obj) and not terminating(record.obj)
             if is_ready and since < 0:
                 since = record.t
             elif not is_ready and since >= 0:
