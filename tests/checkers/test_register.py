@@ -118,3 +118,15 @@ def test_timeout_of_the_search_is_unknown() -> None:
     found = LinearizableRegister(search_budget_s=0.2).check(history_of(ops))
     assert found.verdict == Verdict.INVALID
     assert "search_budget_s = 0.2 s" in found.summary
+
+
+def test_times_far_apart_do_not_overflow() -> None:
+    """Goal: the verdict does not change when times are so far apart that keys cannot be told apart by adding to them."""
+    rng, several_keys = random.Random(12), 0
+    for _ in range(300):
+        ops = brute.random_register(rng)
+        far = [op._replace(start=op.start << 57, end=op.end if op.end == FOREVER else op.end << 57) for op in ops]
+        several_keys += len({op.key for op in ops}) > 1
+        one, other = (LinearizableRegister().check(history_of(some)) for some in (ops, far))
+        assert (one.verdict, one.data.get("kind")) == (other.verdict, other.data.get("kind"))
+    assert several_keys > 20

@@ -22,6 +22,7 @@ class Lookup:
     """From (key, value) to the position of the write that wrote it."""
 
     def __init__(self, key: Codes, value: Ints, keys: int) -> None:
+        self.keys = keys
         self.low = int(value.min()) if len(value) else 0
         self.span = int(value.max()) - self.low + 1 if len(value) else 1
         self.table: Codes | None = None
@@ -40,6 +41,8 @@ class Lookup:
         self.duplicates = self.order[:-1][self.cells[:-1] == self.cells[1:]]
 
     def _cell(self, key: Codes, value: Ints) -> Ints:
+        if self.keys == 1 and self.ranks is None:
+            return value - self.low
         if self.ranks is not None:
             return key.astype(np.int64) * len(self.ranks) + np.searchsorted(self.ranks, value)
         return key.astype(np.int64) * self.span + (value - self.low)

@@ -42,23 +42,38 @@ def chain(values: int, cas: Ints, pred: Ints) -> Blocks:
     return Blocks(root, position, cycle=int(moving[0]))
 
 
-def keyed(group: Ints | Codes, *columns: Ints) -> list[Ints]:
-    """The columns of times moved so that groups never meet while order and ties within a group stay."""
-    finite = np.concatenate([column[(column > PAST) & (column < FOREVER)] for column in columns])
-    low, high = (int(finite.min()), int(finite.max())) if len(finite) else (0, 0)
+def keyed(group: Ints | Codes, *columns: Ints, overwrite: bool = False) -> list[Ints]:
+    """The columns of times moved so that groups never meet while order and ties within a group stay.
+
+    `overwrite` moves them in place, which saves their memory once more.
+    """
+    low, high = FOREVER, PAST
+    for column in columns:
+        finite = (column > PAST) & (column < FOREVER)
+        low = min(low, int(np.min(column, where=finite, initial=FOREVER)))
+        high = max(high, int(np.max(column, where=finite, initial=PAST)))
+    if low > high:
+        low = high = 0
     span = high - low + 3
     groups = int(group.max()) + 1 if len(group) else 1
     if span * groups >= 2**62:
-        ranks = np.unique(finite)
-        span = len(ranks) + 2
-        moved = [np.searchsorted(ranks, column) + 1 for column in columns]
-    else:
-        moved = [np.clip(column, low - 1, high + 1) - (low - 1) for column in columns]
-    base = group.astype(np.int64) * span
-    return [
-        np.where(column == PAST, 0, np.where(column == FOREVER, span - 1, times)) + base
-        for column, times in zip(columns, moved, strict=True)
-    ]
+        return _ranked(group, *columns)
+    base = group.astype(np.int64)
+    base *= span
+    moved = []
+    for column in columns:  # what was PAST or FOREVER ends just below or above the rest
+        times = np.clip(column, low - 1, high + 1, out=column if overwrite else None)
+        times -= low - 1
+        times += base
+        moved.append(times)
+    return moved
+
+
+def _ranked(group: Ints | Codes, *columns: Ints) -> list[Ints]:
+    """As `keyed`, by ranks: for times so far apart that groups of them would not fit into 64 bits."""
+    ranks = np.unique(np.concatenate(columns))
+    base = group.astype(np.int64) * len(ranks)
+    return [np.searchsorted(ranks, column) + base for column in columns]
 
 
 def misordered(
@@ -72,20 +87,20 @@ def misordered(
     linked[blocks.root[blocks.position > 0]] = True
     members = np.flatnonzero(linked[blocks.root])
     order = members[np.lexsort((blocks.position[members], blocks.root[members]))]
-    first = np.append(True, np.diff(blocks.root[order]) != 0)
-    number = np.cumsum(first) - 1
-    starts = np.stack([wrote_from[order], read_start[order]], axis=1).ravel()
-    ends = np.stack([wrote_to[order], read_end[order]], axis=1).ravel()
-    start, end = keyed(np.repeat(number, 2), starts, ends)
-    latest = np.maximum.accumulate(start)
-    before = np.empty_like(latest)
-    before[1:] = latest[:-1]
-    before[::2][first] = -1
-    bad = np.flatnonzero(end < before)
+    first = np.append(True, blocks.root[order[1:]] != blocks.root[order[:-1]])
+    number = np.cumsum(first, dtype=np.int32) - np.int32(1)
+    start, end = np.empty(2 * len(order), dtype=np.int64), np.empty(2 * len(order), dtype=np.int64)
+    start[::2], start[1::2] = wrote_from[order], read_start[order]
+    end[::2], end[1::2] = wrote_to[order], read_end[order]
+    start, end = keyed(np.repeat(number, 2), start, end, overwrite=True)
+    latest = np.maximum.accumulate(start, out=start)
+    late = end[1:] < latest[:-1]
+    late[2 * np.flatnonzero(first)[1:] - 1] = False  # a block's first op follows nothing
+    bad = np.flatnonzero(late)
     if not len(bad):
         return None
-    at = int(bad[0])
-    culprit = int(np.flatnonzero(start[:at] == before[at])[0])
+    at = int(bad[0]) + 1
+    culprit = int(np.searchsorted(latest[:at], latest[at - 1]))
     return int(order[at // 2]), bool(at % 2), int(order[culprit // 2])
 
 
