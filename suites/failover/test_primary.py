@@ -29,6 +29,7 @@ def test_primary_is_killed(stack, observer, load, chaos, report):
 
 @pytest.mark.stacks("postgresql", "probe")
 @pytest.mark.fault("node-drain")
+@pytest.mark.extra("probe")
 def test_primarys_node_is_drained(stack, observer, load, chaos, report):
     """Goal: a drain that respects the disruption budget moves the primary with its volume and loses nothing.
 

@@ -257,11 +257,20 @@ def test_selection_and_order(suites: Any, tmp_path: Path) -> None:
         @pytest.mark.stacks("postgresql")
         def test_theirs(report): ...
 
+        @pytest.mark.stacks("probe")
+        @pytest.mark.fault("pod-kill")
+        @pytest.mark.extra("probe")
+        def test_extra(report): ...
+
         def test_unrelated(): ...
     """
-    found = suites(tmp_path)(source, "--stack", "probe", "--faults", "pod-kill", "--collect-only")
-    names = [line.partition("::")[2] for line in found.output.splitlines() if "::" in line]
-    assert names == ["test_ours", "test_kill", "test_unrelated", "test_broken"]
+
+    def names(*arguments: str) -> list[str]:
+        found = suites(tmp_path)(source, "--stack", "probe", "--collect-only", *arguments)
+        return [line.partition("::")[2] for line in found.output.splitlines() if "::" in line]
+
+    assert names("--faults", "pod-kill") == ["test_ours", "test_kill", "test_extra", "test_unrelated", "test_broken"]
+    assert names() == ["test_ours", "test_kill", "test_drain", "test_unrelated", "test_broken"]
 
 
 def test_an_interrupt_leaves_a_run_that_can_be_judged(suites: Any, tmp_path: Path) -> None:
