@@ -1,0 +1,142 @@
+"""Stacks on a real cluster: deployed, found guilty with reasons, addressed from outside, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from steadyset.checkers import make_checker
+from steadyset.clusterinfo import ClusterInfo, load_cluster_info
+from steadyset.errors import DeadlineError, UsageError
+from steadyset.fixtures.preload import preload
+from steadyset.fixtures.stacks import Deadlines, stack_class
+from steadyset.fixtures.stacks.postgresql import PostgreSQL
+from steadyset.fixtures.stacks.probe import Probe
+from steadyset.history import load_history
+from steadyset.load.runner import LoadRun
+from steadyset.wait import wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+OWN_CLUSTER = "stacktest"
+PROGRESS_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterInfo]:
+    """An embedded cluster: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for an embedded cluster")
+    from steadyset.fixtures.clusters import embedded
+
+    given = os.environ.get("STEADYSET_TEST_CLUSTER", "")
+    info = embedded.ensure_up(given or OWN_CLUSTER, image_names=("probe", "postgresql"))
+    preload(info, ("probe", "postgresql"), lambda line: None)
+    yield info
+    if not given:
+        embedded.down(OWN_CLUSTER)
+
+
+@pytest.fixture
+def deployed(cluster: ClusterInfo, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The stack and variant of the test's parameter, in a namespace of its own."""
+    name, variant = request.param
+    stack = stack_class(name)()
+    try:
+        stack.deploy(cluster, f"stacktest-{name}", variant)
+        yield stack
+    finally:
+        stack.undeploy()
+
+
+def drive(cluster: ClusterInfo, stack: Any, folder: Path, ops: int) -> None:
+    with LoadRun(cluster, stack.workloads[0], folder, stack.load_params(), users=8) as load:
+        wait_for(
+            lambda: len(load_history(folder)) >= ops, what="ops", deadline_name="PROGRESS_S", deadline_s=PROGRESS_S
+        )
+        load.read_back()
+
+
+@pytest.mark.parametrize("deployed", [("probe", "")], indirect=True)
+def test_a_probe_counts_its_starts_and_keeps_its_file(cluster: ClusterInfo, deployed: Any, tmp_path: Path) -> None:
+    """Delete a member: its successor has another UID, a higher epoch, and the values of before."""
+    before = deployed.incarnation("probe-0")
+    drive(cluster, deployed, tmp_path / "first", 100)
+    deployed.workspace.core.delete_namespaced_pod("probe-0", deployed.namespace, grace_period_seconds=0)
+    deployed.wait_for_new_epoch(deadline_s=deployed.deadlines.failover_s)
+    deployed.wait_for_steady_state(deadline_s=deployed.deadlines.recovery_s)
+    after = deployed.incarnation("probe-0")
+    assert (after.epoch, after.uid != before.uid) == (before.epoch + 1, True)
+    judgement = make_checker("set-durability", {"acknowledged_min": 10}).check(load_history(tmp_path / "first"))
+    assert judgement.verdict == "PASS"
+    with pytest.raises(UsageError, match="exists already"):
+        Probe().deploy(cluster, deployed.namespace)
+
+
+@pytest.mark.parametrize("deployed", [("probe", "")], indirect=True)
+def test_the_load_reaches_members_from_outside(cluster: ClusterInfo, deployed: Any, tmp_path: Path) -> None:
+    """Without a client namespace, through the API server: every member acknowledges over both routes."""
+    outside = load_cluster_info(cluster.path)
+    outside.client_netns = ""
+    drive(outside, deployed, tmp_path / "history", 120)
+    history = load_history(tmp_path / "history")
+    assert make_checker("set-durability", {"acknowledged_min": 10}).check(history).verdict == "PASS"
+    acknowledged = {
+        (history.name("session", i).partition(":")[0], history.name("server", i))
+        for i in range(len(history))
+        if history.outcome[i] == 1 and history.name("session", i) != "final"
+    }
+    assert acknowledged == {(r, f"probe-{i}") for r in ("direct", "service") for i in range(3)}
+
+
+class Impatient(Probe):
+    """A probe whose image nobody has."""
+
+    deadlines: ClassVar[Deadlines] = Deadlines(deploy_s=15.0, failover_s=1.0, recovery_s=1.0, undeploy_s=60.0)
+
+
+def test_a_stack_that_does_not_start_says_who_is_guilty(cluster: ClusterInfo) -> None:
+    """The deadline is named, and so are the pod, its state and the events."""
+    elsewhere = load_cluster_info(cluster.path)
+    elsewhere.image_prefix = "127.0.0.1:1/nobody"
+    stack = Impatient()
+    try:
+        with pytest.raises(DeadlineError, match=r"deploy_s = 15 s") as caught:
+            stack.deploy(elsewhere, "stacktest-guilty")
+    finally:
+        stack.undeploy()
+    assert "probe-0 Pending, not ready" in caught.value.seen
+    assert "127.0.0.1:1/nobody/probe" in caught.value.seen
+
+
+@pytest.mark.parametrize("deployed", [("postgresql", "paused-promote")], indirect=True)
+def test_two_primaries_are_found(cluster: ClusterInfo, deployed: PostgreSQL, tmp_path: Path) -> None:
+    """Promote a replica behind a paused Patroni: both acknowledge, on two timelines, and split-brain says so."""
+    folder = tmp_path / "history"
+    with LoadRun(cluster, "postgresql_append", folder, deployed.load_params(), users=8) as load:
+        deployed.pause()
+        promoted = deployed.asynchronous_replica()
+        timeline = deployed.promote(promoted)
+        wait_for(
+            lambda: timeline in load_history(folder).epoch,
+            what="a write acknowledged on the new timeline",
+            deadline_name="PROGRESS_S",
+            deadline_s=PROGRESS_S,
+        )
+        seen = len(load_history(folder))
+        wait_for(
+            lambda: len(load_history(folder)) > seen + 200,
+            what="200 more ops",
+            deadline_name="PROGRESS_S",
+            deadline_s=PROGRESS_S,
+        )
+        load.stop()
+    judgement = make_checker("split-brain", {}).check(load_history(folder))
+    assert judgement.verdict == "FAIL"
+    assert judgement.data["overlap_s"] > 0
+    deployed.pause(False)
+    deployed.rebuild(promoted)
+    deployed.wait_for_steady_state(deadline_s=deployed.deadlines.recovery_s)
