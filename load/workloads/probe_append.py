@@ -8,6 +8,8 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
+import gevent
+
 from steadyset.errors import InstrumentError
 from steadyset.history import HistoryWriter
 from steadyset.load.recorder import Answer, Op, Recorder
@@ -58,14 +60,16 @@ class ProbeClient:
             query["value"] = op.value
         reads = op.f in ("read", "read-all")
         try:
-            connection = self.connect()
-        except OSError as error:
+            with gevent.Timeout(OP_TIMEOUT_S):  # the socket's own timeout does not cover the name's resolution
+                connection = self.connect()
+        except (OSError, gevent.Timeout) as error:
             return Answer("fail", error=f"not sent: {describe_error(error)}")
         try:
-            connection.request("GET" if reads else "POST", f"/{_PATHS[op.f]}?{urlencode(query)}")
-            response = connection.getresponse()
-            raw = response.read()
-        except (OSError, http.client.HTTPException) as error:
+            with gevent.Timeout(OP_TIMEOUT_S):
+                connection.request("GET" if reads else "POST", f"/{_PATHS[op.f]}?{urlencode(query)}")
+                response = connection.getresponse()
+                raw = response.read()
+        except (OSError, http.client.HTTPException, gevent.Timeout) as error:
             self.close()
             return Answer("fail" if reads else "info", error=describe_error(error))
         if not self._kept or response.will_close:
@@ -85,6 +89,8 @@ def decode(status: int, raw: bytes) -> Answer:
 
 def describe_error(error: BaseException) -> str:
     """A short, stable text, so that the history's dictionary stays small."""
+    if isinstance(error, gevent.Timeout):
+        return f"nothing within {OP_TIMEOUT_S:g} s"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
