@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +61,19 @@ def is_mounted(folder: Path) -> bool:
 
 
 def write_error(folder: Path) -> str:
-    """Write a small file to the volume mounted there, fsync, remove it: "" when that worked, else the errno's name."""
-    path = folder / f".steadyset-{secrets.token_hex(4)}"
+    """Write to the volume mounted there and fsync: "" when that worked, else the errno's name.
+
+    The file has no name (O_TMPFILE, as ext4 and XFS have it), so nothing is left however this ends.
+    """
     try:
         if not is_mounted(folder):
             return NOT_MOUNTED
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
         try:
             os.write(fd, b"steadyset probes this volume\n")
             os.fsync(fd)
         finally:
             os.close(fd)
-            path.unlink()
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, str(error))
     return ""
