@@ -121,7 +121,7 @@ def test_timeout_of_the_search_is_unknown() -> None:
 
 
 def test_times_far_apart_do_not_overflow() -> None:
-    """Goal: the verdict does not change when times are so far apart that keys cannot be told apart by adding to them."""
+    """Goal: the verdict stays when times are so far apart that keyed times do not fit into 64 bits."""
     rng, several_keys = random.Random(12), 0
     for _ in range(300):
         ops = brute.random_register(rng)
