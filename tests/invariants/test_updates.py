@@ -366,3 +366,19 @@ def test_an_open_gap_or_a_missing_end_is_never_a_pass(rule: Any) -> None:
     cut = Rolling(min_ready_s=1)
     cut.deploy()
     assert rule.check(cut.trace(end=False)).verdict != Verdict.PASS
+
+
+def test_a_kill_shortly_before_the_update_is_not_the_controllers() -> None:
+    """Somebody deletes db-0 out of turn; the controller updates it 4 s later: its event means the later deletion."""
+    world = Rolling()
+    world.deploy()
+    world.tick(20)
+    world.begin()
+    world.update_pod(2)
+    world.replace(0)
+    world.tick(0.5)
+    world.update_pod(1)
+    world.update_pod(0)
+    judgement = RollingUpdate(NS, SET, 3).check(world.trace())
+    assert judgement.verdict == Verdict.PASS, judgement
+    assert judgement.observed["controller_deletions"] == 3

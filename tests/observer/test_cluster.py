@@ -15,9 +15,14 @@ import pytest
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.invariants import (
     AtMostOnePerIdentity,
+    EndpointsReady,
     OrderedRecovery,
+    ParallelBurst,
     PvcRetention,
+    RetentionPolicy,
+    RollingUpdate,
     RwoSingleNode,
+    ScaleDownHalts,
     StableIdentity,
 )
 from steadyset.observer import Observer
@@ -113,7 +118,7 @@ def node(cluster: ClusterInfo) -> Iterator[Callable[..., None]]:
 
 
 def test_a_correct_run_passes_every_rule(workload: Workload, tmp_path: Path) -> None:
-    """Deploy, replace gracefully and by force, scale down: no false alarm, and everything really observed."""
+    """Deploy, replace gracefully and by force, update, scale down: no false alarm, and everything really observed."""
     ns = workload.namespace
     with Observer(workload.info, tmp_path / "trace", namespace=ns) as observer:
         observer.wait_synced()
@@ -123,19 +128,28 @@ def test_a_correct_run_passes_every_rule(workload: Workload, tmp_path: Path) -> 
             old = workload.uid(pod)
             workload("delete", "pod", pod, *how)
             workload.wait_ready(but=old)
+        change = '{"spec": {"template": {"metadata": {"annotations": {"revision": "2"}}}}}'
+        workload("patch", "statefulset", SET, "-p", change)
+        workload("rollout", "status", "statefulset", SET, f"--timeout={READY_S:.0f}s")
+        workload.wait_ready()
         workload("scale", "statefulset", SET, "--replicas=1")
         workload.wait_ready(1)
         trace = observer.trace
     rules = [
-        StableIdentity(ns, SET, 2),
-        AtMostOnePerIdentity(ns, SET, 2),
+        StableIdentity(ns, SET, 5),
+        AtMostOnePerIdentity(ns, SET, 5),
         PvcRetention(ns, SET, 3),
-        OrderedRecovery(ns, SET, 5),
+        OrderedRecovery(ns, SET, 8),
         RwoSingleNode(ns, 3),
+        EndpointsReady(ns),
+        RollingUpdate(ns, SET, 3),
+        ScaleDownHalts(ns, SET, 2, 0),
+        RetentionPolicy(ns, SET, 2),
     ]
     judgements = [rule.check(trace) for rule in rules]
     assert [(j.rule, j.verdict, j.witness) for j in judgements] == [(r.rule, Verdict.PASS, []) for r in rules]
-    assert judgements[3].observed == {"creations": 5, "scale_down_deletions": 2}
+    assert judgements[3].observed == {"creations": 8, "scale_down_deletions": 2}
+    assert judgements[6].observed == {"updates": 3, "controller_deletions": 3}
 
 
 def test_parallel_and_empty_dir_are_found(workload: Workload, tmp_path: Path) -> None:
@@ -146,6 +160,7 @@ def test_parallel_and_empty_dir_are_found(workload: Workload, tmp_path: Path) ->
         workload.deploy(policy="Parallel", claims=False)
         workload.wait_ready()
         trace = observer.trace
+    assert ParallelBurst(ns, SET, 3).check(trace).verdict == Verdict.PASS
     ordered = OrderedRecovery(ns, SET).check(trace)
     assert ordered.verdict == Verdict.FAIL
     assert any("was created while db-0" in line for line in ordered.witness)

@@ -13,6 +13,7 @@ from steadyset.trace import Trace
 from steadyset.verdict import Judgement
 
 EVENT_NS = 10_000_000_000  # the controller's event of a deletion arrives within this
+EVENT_EARLY_NS = 500_000_000  # … or this much before the deletion is seen: two watches
 READY_TOLERANCE_NS = 1_000_000_000  # condition times have a resolution of one second
 
 
@@ -43,12 +44,12 @@ class RollingUpdate:
         found.count("updates", 0)
         found.count("controller_deletions", 0)
         walk = SetWalk(trace, self.namespace, self.statefulset)
-        deletions = self._controller_deletions(trace)
+        deletions = self._controller_deletions(trace, walk)
         for step in walk:
             current = walk.statefulset_at(step.record)
             if step.what == CREATED:
                 self._created(found, current, step)
-            elif step.what == DELETING and self._by_controller(deletions, step):
+            elif step.what == DELETING and (step.member.name, step.t) in deletions:
                 failed = status(step.member.pod).get("phase") in ("Failed", "Succeeded")
                 if not failed and step.member.ordinal < start_ordinal(current) + replicas(current):
                     found.count("controller_deletions")
@@ -57,26 +58,26 @@ class RollingUpdate:
             found.at_least("updates", self.updates_min)
         return found.judgement(f"{plural(found.observed['updates'], 'update')} in the promised order")
 
-    def _controller_deletions(self, trace: Trace) -> dict[str, list[int]]:
-        """Pod name to the times of the controller's own events of deleting it."""
-        found: dict[str, list[int]] = {}
+    def _controller_deletions(self, trace: Trace, walk: SetWalk) -> set[tuple[str, int]]:
+        """(pod name, time) of the controller's own deletions: for each of its events the last before it."""
+        begun: dict[str, list[int]] = {}
+        for step in walk:
+            if step.what == DELETING:
+                begun.setdefault(step.member.name, []).append(step.t)
+        found: set[tuple[str, int]] = set()
         for record in trace.of("Event", self.namespace):
             event = record.obj
-            if event.get("reason") != "SuccessfulDelete" or record.e == "DELETED":
-                continue
             about = event.get("involvedObject") or {}
-            if about.get("kind") == "StatefulSet" and about.get("name") == self.statefulset:
-                words = str(event.get("message", "")).split()
-                name = next((w for w in words if w.startswith(f"{self.statefulset}-")), "")
-                found.setdefault(name, []).append(record.t)
+            if event.get("reason") != "SuccessfulDelete" or record.e in ("DELETED", "SYNC"):
+                continue
+            if about.get("kind") != "StatefulSet" or about.get("name") != self.statefulset:
+                continue
+            words = str(event.get("message", "")).split()
+            name = next((word for word in words if word in begun), "")
+            before = [t for t in begun.get(name, []) if t <= record.t + EVENT_EARLY_NS]
+            if before and record.t - before[-1] <= EVENT_NS:
+                found.add((name, before[-1]))
         return found
-
-    def _by_controller(self, deletions: dict[str, list[int]], step: Step) -> bool:
-        for t in deletions.get(step.member.name, []):
-            if step.t - EVENT_NS // 10 <= t <= step.t + EVENT_NS:
-                deletions[step.member.name].remove(t)
-                return True
-        return False
 
     def _created(self, found: Findings, statefulset: Obj, step: Step) -> None:
         old = step.recent.get(step.member.ordinal)
