@@ -14,8 +14,6 @@ from steadyset.chaos.sweep import sweep
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.rundir import RunDir
 
-pytestmark = pytest.mark.cluster
-
 CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("pod-evict", "member-0", {}, "evicted"),
     ("pod-freeze", "member-1", {}, "processes stopped"),
@@ -32,6 +30,8 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "target", "params", "evidence"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
 def test_fault_bites_heals_and_leaves_nothing(
     cluster: ClusterInfo, ready: str, run_dir: RunDir, name: str, target: str, params: dict[str, Any], evidence: str
@@ -47,6 +47,8 @@ def test_fault_bites_heals_and_leaves_nothing(
     assert sweep(cluster).is_clean()
 
 
+@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "target", "params", "why"),
     [
@@ -75,6 +77,8 @@ def test_bad_input_is_refused_before_anything_is_done(
 API_ONLY = [("pod-kill", {}), ("pod-evict", {}), ("node-cordon", {}), ("node-drain", {}), ("node-taint", {})]
 
 
+@pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "params"), API_ONLY, ids=[case[0] for case in API_ONLY])
 def test_a_kubeconfig_alone_is_enough(
     cluster: ClusterInfo,

@@ -117,6 +117,7 @@ def test_cluster_that_does_not_answer_makes_the_fault_invalid(tmp_path: Path) ->
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_plain_chaos_run_of_an_experiment_file(cluster: ClusterInfo, ready: str, tmp_path: Path) -> None:
     """As a user of Chaos Toolkit would, with the target in the environment."""
     env = {

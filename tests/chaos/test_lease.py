@@ -65,6 +65,7 @@ class Killed:
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("also_child", [False, True], ids=["runner", "runner-and-chaos"])
+@pytest.mark.slow
 def test_killed_runner_leaves_no_cordon(
     cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir, also_child: bool
 ) -> None:
@@ -138,6 +139,7 @@ def test_every_fault_with_something_to_undo_is_left_alone_once() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_interrupted_runner_has_healed_when_it_ends(
     cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
 ) -> None:
@@ -152,6 +154,7 @@ def test_interrupted_runner_has_healed_when_it_ends(
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_killed_runner_leaves_no_cut(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
     """Runner, Chaos Toolkit and watchdog are all killed: the kernel opens the path, and a sweep takes the table."""
     runner = Killed(cluster, run_dir, "network-partition", "member-1", ready)
@@ -183,6 +186,7 @@ def _cmdline(pid: int) -> str:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_another_machines_live_fault_is_left_alone(cluster: ClusterInfo, kube: Kube, ready: str) -> None:
     """A record of another host that is renewed stays; once nobody renews it, it is an orphan."""
     ledger = ClusterLedger(cluster, kube, ready)

@@ -39,6 +39,7 @@ def test_isolated_pod_keeps_its_clients(cluster: ClusterInfo, kube: Kube, ready:
     assert residue(cluster, kube, set()) == []
 
 
+@pytest.mark.slow
 def test_one_way_cut(cluster: ClusterInfo, ready: str, run_dir: RunDir) -> None:
     """What leaves the target is dropped, what comes to it arrives."""
     with inject(cluster, run_dir, "net", FAULT, "member-1", namespace=ready, planes=["peers"], direction="out") as span:
@@ -47,6 +48,7 @@ def test_one_way_cut(cluster: ClusterInfo, ready: str, run_dir: RunDir) -> None:
     assert span.error == ""
 
 
+@pytest.mark.slow
 def test_rules_removed_behind_our_back_are_a_lost_bite(
     cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
 ) -> None:
@@ -63,6 +65,7 @@ def test_rules_removed_behind_our_back_are_a_lost_bite(
     assert "bite lost" in span.error
 
 
+@pytest.mark.slow
 def test_a_cut_follows_the_identity(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
     """A member replaced while cut is cut again before its first packet."""
     before = kube.need_pod(ready, "member-0")
@@ -86,6 +89,7 @@ def _has_table(kube: Kube, namespace: str) -> bool:
             os.close(netns)
 
 
+@pytest.mark.slow
 def test_aimed_at_nothing_is_invalid(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
     """No peers, so nothing could be cut."""
     with (

@@ -28,6 +28,7 @@ def test_drained_pod_moves_and_the_node_is_opened_again(
     assert residue(cluster, kube, set()) == []
 
 
+@pytest.mark.slow
 def test_a_budget_that_forbids_it_makes_the_drain_invalid(
     cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_budget_that_forbids_it_makes_the_drain_invalid(
     assert "unschedulable" not in kube.node(node)["spec"]
 
 
+@pytest.mark.slow
 def test_a_node_drained_already_is_invalid(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
     """Somebody else's cordon stays as it was."""
     node = kube.need_pod(ready, "member-2")["spec"]["nodeName"]

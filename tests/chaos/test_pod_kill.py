@@ -26,6 +26,7 @@ def test_deleted_pod_comes_back_as_another(cluster: ClusterInfo, kube: Kube, rea
     assert (run_dir.path / span.journal).is_file()
 
 
+@pytest.mark.slow
 def test_sigkill_restarts_the_container_in_the_same_pod(
     cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
 ) -> None:
@@ -39,6 +40,7 @@ def test_sigkill_restarts_the_container_in_the_same_pod(
     assert span.error == ""
 
 
+@pytest.mark.slow
 def test_a_target_that_is_not_there_is_invalid(cluster: ClusterInfo, ready: str, run_dir: RunDir) -> None:
     """Nothing is killed, and the error names the pods there are."""
     with pytest.raises(FaultError, match="member-0, member-1, member-2") as caught:  # noqa: SIM117

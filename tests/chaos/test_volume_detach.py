@@ -26,6 +26,7 @@ def test_writer_sees_eio_and_a_new_pod_gets_the_volume_back(
     assert any("takes writes" in line for line in span.healing)
 
 
+@pytest.mark.slow
 def test_a_detach_that_changes_nothing_is_invalid(
     cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
 ) -> None:
