@@ -149,6 +149,13 @@ def test_torn_and_vacuous_histories_are_invalid() -> None:
     assert ListAppend().check(history_of([])).verdict == Verdict.INVALID
 
 
+def test_an_unknown_transaction_that_was_seen_took_effect_as_a_whole() -> None:
+    """Goal: a read that shows one append of an unknown transaction must show its other ones, too."""
+    unknown = _txn(0, 0, _a(0, 1), _a(1, 2), outcome=INFO)
+    torn = _txn(10, 19, _r(0), _r(1, 2), process=1)
+    assert ListAppend(level="serializable").check(history_of([unknown, torn])).data["kind"] == "G-single"
+
+
 def test_txn_encoding_round_trip() -> None:
     """Goal: micro-ops survive the flat list; a damaged one is an error."""
     micro: list[MicroOp] = [_a(5, 1), _r(6, 1, 2), (READ, 7, None), _r(8)]

@@ -123,6 +123,13 @@ def test_an_unknown_dequeue_excuses_one_value_in_time() -> None:
     assert FifoQueue().check(history_of([*two, _deq(12, outcome=INFO)])).verdict == Verdict.FAIL
 
 
+def test_empty_at_one_instant_is_enough() -> None:
+    """Goal: one value leaves at the very instant at which the next arrives: empty is a right answer then, not else."""
+    ops = [Op("enqueue", 0, 2, OK, 1), Op("dequeue", 10, 12, OK, 1), Op("dequeue", 5, 15), Op("dequeue", 20, 25, OK, 2)]
+    assert FifoQueue().check(history_of([*ops, Op("enqueue", 5, 10, OK, 2)])).verdict == Verdict.PASS
+    assert FifoQueue().check(history_of([*ops, Op("enqueue", 5, 9, OK, 2)])).verdict == Verdict.FAIL
+
+
 def test_vacuous_histories_are_invalid() -> None:
     """Goal: no delivery, no read, no acquire: nothing was shown."""
     assert FifoQueue().check(history_of([_enq(0, 1)])).verdict == Verdict.INVALID

@@ -93,6 +93,38 @@ def test_unknown_writes_count_only_when_observed() -> None:
     assert found.data["unknown_observed"] == 1 and found.observed["unknown"] == 1
 
 
+def test_unknown_swaps_count_through_one_another() -> None:
+    """Goal: an unknown compare-and-set that only another, observed one saw took effect: a second heir is a fork."""
+    ops = [
+        W5,
+        Op("cas", 11, FOREVER, INFO, 5, 6),
+        Op("cas", 12, FOREVER, INFO, 6, 7),
+        Op("read", 20, 30, OK, 7),
+        Op("cas", 11, 40, OK, 5, 9),
+    ]
+    found = LinearizableRegister().check(history_of(ops))
+    assert (found.verdict, found.data["kind"]) == (Verdict.FAIL, "fork")
+    assert found.data["unknown_observed"] == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_tries_every_way_to_use_unknown_ops(seed: int) -> None:
+    """Goal: which unknown op made a value matters later: one choice alone explains all reads."""
+    unknown = [
+        Op("write", 0, FOREVER, INFO, 1),
+        Op("cas", 0, FOREVER, INFO, 2, 1),
+        Op("cas", 0, FOREVER, INFO, 3, 1),
+    ]
+    random.Random(seed).shuffle(unknown)
+    known, clock = [], 10
+    for value in (2, 1, 3, 1, 4, 1):
+        known.append(Op("read" if value == 1 else "write", clock, clock + 1, OK, value))
+        clock += 2
+    assert LinearizableRegister().check(history_of([*unknown, *known])).verdict == Verdict.PASS
+    again = [*known, Op("write", 90, 91, OK, 2), Op("read", 92, 93, OK, 1)]
+    assert LinearizableRegister().check(history_of([*unknown, *again])).verdict == Verdict.FAIL
+
+
 def test_a_torn_history_gives_no_phantom() -> None:
     """Goal: a read whose write may be in the lost batch is INVALID; any other violation stays a FAIL."""
     phantom = VIOLATIONS["phantom"]

@@ -113,7 +113,7 @@ class Versions:
         unread: dict[int, list[int]] = {}
         in_order = {key: set(values) for key, (values, _) in longest.items()}
         for (key, value), op in writer.items():
-            if key in in_order and value not in in_order[key] and op in node and self.history.outcome[op] == OK:
+            if key in in_order and value not in in_order[key] and op in node:
                 unread.setdefault(key, []).append(node[op])
         for key, (values, _) in longest.items():
             chain = [node.get(writer.get((key, value), -1), -1) for value in values]
