@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -68,7 +69,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: maps expected errors to messages and exit codes."""
+    """Entry point: maps expected errors to messages and exit codes. SIGTERM and SIGHUP interrupt as Ctrl-C does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
