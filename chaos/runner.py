@@ -1,7 +1,7 @@
 """Put one fault into a test: `with inject(info, run_dir, slug, POD_KILL, "pg-0", namespace="pg") as span:`.
 
 Chaos Toolkit installs signal handlers, so `chaos run` is a child process, in a session of its own: Ctrl-C reaches
-only the test, which releases the hold. The hold is a FIFO whose writer's end is here; when this process dies in any
+only the test, which releases the hold. The hold is a pipe whose writer's end is here; when this process dies in any
 way, the kernel closes it and the child heals.
 """
 
@@ -24,7 +24,7 @@ import msgspec
 from steadyset.chaos.act import Outcome, refuse_incapable, replaced_deadlines
 from steadyset.chaos.experiment import compile_experiment
 from steadyset.chaos.fault import Fault
-from steadyset.chaos.hold import BITTEN, RELEASE
+from steadyset.chaos.hold import BITTEN
 from steadyset.chaos.ledger import located
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import DeadlineError, InstrumentError, InvalidError
@@ -99,12 +99,11 @@ class _Child:
         self.log = self.journal.with_suffix(".log")
         self.span = FaultSpan(fault=fault.name, target=target, journal=str(self.journal.relative_to(run_dir.path)))
         self.control = Path(tempfile.mkdtemp(prefix="steadyset-fault-"))
-        os.mkfifo(self.control / RELEASE)
-        self._fifo = os.open(self.control / RELEASE, os.O_RDWR | os.O_CLOEXEC)
+        self._held, self._keep = os.pipe()  # the child polls one end; while this process keeps the other, it holds
 
     def start(self, info: ClusterInfo, namespace: str, hold_max_s: float, params: dict[str, Any]) -> None:
         """Write the experiment and start Chaos Toolkit on it."""
-        hold = {"seconds": hold_max_s, "control": str(self.control)}
+        hold = {"seconds": hold_max_s, "control": str(self.control), "release": self._held}
         experiment = compile_experiment(self.fault, info.path, namespace, self.target, params=params, hold=hold)
         source = self.journal.with_suffix(".experiment.json")
         self._run_dir.write_json(str(source.relative_to(self._run_dir.path)), experiment)
@@ -113,8 +112,14 @@ class _Child:
         argv += ["--journal-path", str(self.journal), str(source)]
         with self.journal.with_suffix(".out").open("wb") as out:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                pass_fds=(self._held,),
             )
+        os.close(self._held)
 
     def wait_bitten(self) -> None:
         """Until the hold has begun; FaultError when the child ended without it."""
@@ -135,9 +140,9 @@ class _Child:
 
     def release(self) -> None:
         """Let go of the hold."""
-        if self._fifo >= 0:
-            os.close(self._fifo)
-            self._fifo = -1
+        if self._keep >= 0:
+            os.close(self._keep)
+            self._keep = -1
 
     def interrupt(self) -> None:
         """End the experiment now: its rollback heals. If it does not end, the watchdog of the fault undoes."""
