@@ -84,8 +84,19 @@ class ClusterInfo(msgspec.Struct, kw_only=True):
         """argv that runs `argv` where load runs: the client namespace, or right here on foreign clusters."""
         if not self.client_netns:
             return list(argv)
-        bind = f"mount --bind {self.client_resolv} /etc/resolv.conf && exec \"$@\""
-        return ["nsenter", f"--net=/run/netns/{self.client_netns}", "--", "unshare", "-m", "sh", "-c", bind, "sh", *argv]
+        bind = f'mount --bind {self.client_resolv} /etc/resolv.conf && exec "$@"'
+        return [
+            "nsenter",
+            f"--net=/run/netns/{self.client_netns}",
+            "--",
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            bind,
+            "sh",
+            *argv,
+        ]
 
 
 def load_cluster_info(path: Path | str) -> ClusterInfo:

@@ -1,12 +1,12 @@
 """A run's folder: where each kind of evidence lies. Everything `recheck` needs is below it.
 
-    runs/<id>/run.json                     parameters, versions, seed (written first)
-    runs/<id>/scenarios/<slug>.json        one Scenario each, rewritten as the scenario goes on
-    runs/<id>/trace/<slug>.jsonl           the observer's trace
-    runs/<id>/history/<slug>/<name>/*.arrows   the recorder's histories (one folder per load.run)
-    runs/<id>/journals/<slug>-<fault>.json     Chaos Toolkit journals
-    runs/<id>/logs/<slug>/                 pod logs, events, describe (redacted), on failure
-    runs/<id>/document.json  index.html  junit.xml  allure-results/
+runs/<id>/run.json                     parameters, versions, seed (written first)
+runs/<id>/scenarios/<slug>.json        one Scenario each, rewritten as the scenario goes on
+runs/<id>/trace/<slug>.jsonl           the observer's trace
+runs/<id>/history/<slug>/<name>/*.arrows   the recorder's histories (one folder per load.run)
+runs/<id>/journals/<slug>-<fault>.json     Chaos Toolkit journals
+runs/<id>/logs/<slug>/                 pod logs, events, describe (redacted), on failure
+runs/<id>/document.json  index.html  junit.xml  allure-results/
 """
 
 from __future__ import annotations
