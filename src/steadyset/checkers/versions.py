@@ -45,12 +45,13 @@ class Versions:
                         twice = (key, values[0], op)
                     table.setdefault((key, values[0]), op)
         outcome = history.outcome
-        seen: set[int] = set()
+        whole: dict[int, list[int]] = {}  # the longest read of each key holds what any read of it may hold
         for op, micro in decoded.items():
             if outcome[op] == OK:
                 for kind, key, values in micro:
-                    if kind != APPEND and values:
-                        seen.update(w for v in values if (w := writer.get((key, v), -1)) >= 0)
+                    if kind != APPEND and values and len(values) > len(whole.get(key, ())):
+                        whole[key] = values
+        seen = {writer.get((key, value), -1) for key, values in whole.items() for value in values}
         kept = [op for op in decoded if outcome[op] == OK or (outcome[op] == INFO and op in seen)]
         found = cls(history, np.array(kept, dtype=np.int64), [decoded[op] for op in kept])
         unknown = {op for op in decoded if outcome[op] == INFO}
