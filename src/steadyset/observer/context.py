@@ -41,7 +41,10 @@ class Observer:
         self._errors = tempfile.TemporaryFile()
         argv = [sys.executable, "-m", "steadyset.observer", "--cluster", self.info.path]
         argv += ["--out", str(self.path), "--namespace", self.namespace]
-        self._child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=self._errors, stdin=subprocess.DEVNULL)
+        # A session of its own: Ctrl-C in a terminal reaches the test, which stops the observer when it has cleaned up.
+        self._child = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=self._errors, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         return self
 
     def wait_synced(self, deadline_s: float = SYNC_DEADLINE_S) -> None:
