@@ -84,6 +84,14 @@ def wrong_subdomain(w: World, i: int) -> None:
     w.create(i, subdomain="other")
 
 
+def wrong_index(w: World, i: int) -> None:
+    w.remove(i)
+    w.create(i)
+    pod = w.pods[i]
+    pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"] = "7"
+    w.put("Pod", f"{SET}-{i}", w.uid(i), pod)
+
+
 def wrong_dns(w: World, i: int) -> None:
     w.replace(i)
     endpoint = {"targetRef": {"uid": w.uid(i)}, "hostname": "db-z"}
@@ -203,6 +211,7 @@ HARMS: list[tuple[str, Callable[[World, int], None], str]] = [
     ("stable-identity", wrong_claim, "claim 'data-db-9'"),
     ("stable-identity", wrong_hostname, "hostname 'db-x'"),
     ("stable-identity", wrong_subdomain, "subdomain 'other'"),
+    ("stable-identity", wrong_index, "pod-index '7'"),
     ("stable-identity", wrong_dns, "'db-z'"),
     ("at-most-one-per-identity", old_still_runs, "never stopped"),
     ("at-most-one-per-identity", mounts_before_old_stops, "mounts the volume"),

@@ -202,3 +202,24 @@ def test_a_changed_selector_is_not_judged() -> None:
     judgement = EndpointsReady(NS, services_min=0).check(world.trace())
     assert judgement.verdict == Verdict.INVALID
     assert "selector of Service db changed" in judgement.summary
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "open_", "verdict"),
+    [
+        ("Pod", 1, False, Verdict.PASS),
+        ("Pod", 6, False, Verdict.INVALID),
+        ("EndpointSlice", 6, False, Verdict.INVALID),
+        ("EndpointSlice", 1, True, Verdict.INVALID),
+    ],
+)
+def test_a_gap_shorter_than_the_allowed_lag_hides_nothing(
+    kind: str, seconds: int, open_: bool, verdict: Verdict
+) -> None:
+    """Endpoints may differ for five seconds: a shorter blindness cannot hide more, unless it never ended."""
+    world = Budgeted()
+    world.deploy()
+    world.tick(10)
+    world.gap(kind, world.now - seconds * 1_000_000_000, world.now, open=open_)
+    world.tick(1)
+    assert EndpointsReady(NS).check(world.trace()).verdict == verdict

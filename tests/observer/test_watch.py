@@ -17,7 +17,7 @@ from steadyset.observer.kinds import KINDS
 from steadyset.trace import Trace, TraceWriter, load_trace
 from steadyset.wait import wait_for
 
-SEEN_S = 10.0
+SEEN_S = 30.0  # on a machine that is busy with other things
 
 
 def line(event: str, name: str, rv: int) -> bytes:
