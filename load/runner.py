@@ -157,12 +157,16 @@ class LoadRun:
     def check(self) -> None:
         """InstrumentError when the Locust process has died."""
         if self._locust is not None and not self._stopped and self._locust.poll() is not None:
-            raise InstrumentError(
-                f"the load generator died with exit code {self._locust.returncode}",
-                expected="a process that runs until it is stopped",
-                seen=self._log_tail("locust-1"),
-                do=f"see {self.folder / 'locust-1.log'}",
-            )
+            raise self._dead()
+
+    def _dead(self) -> InstrumentError:
+        assert self._locust is not None
+        return InstrumentError(
+            f"the load generator died with exit code {self._locust.returncode}",
+            expected="a process that runs until it is stopped",
+            seen=self._log_tail("locust-1"),
+            do=f"see {self.folder / 'locust-1.log'}",
+        )
 
     def stop(self, *, check: bool = True) -> None:
         """End the load: ops in flight end first. Nothing happens the second time. With `check`, a dead one raises."""
@@ -174,6 +178,8 @@ class LoadRun:
         finally:
             self._stopped = True
             hung = _end(self._locust, signal.SIGTERM)
+        if check and not hung and self._locust.returncode < 0 and self._locust.returncode != -signal.SIGTERM:
+            raise self._dead()  # it was dying while it was asked
         if hung and check:
             raise InstrumentError(
                 f"the load generator did not end within {DRAIN_S + EXIT_S:g} s and was killed",
