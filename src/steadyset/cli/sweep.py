@@ -23,7 +23,7 @@ NOT_CLEAN = 1
 @click.option("--namespace", default="", help="Namespace that holds the ledger on a cluster that is not ours.")
 @click.option("--dry-run", is_flag=True, help="Say what would be undone, and undo nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-def command(  # noqa: PLR0917 - one parameter per option
+def command(
     cluster_file: str | None,
     name: str | None,
     kubeconfig: str | None,
