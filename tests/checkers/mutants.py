@@ -250,10 +250,17 @@ def stale_transaction(ops: list[Op], rng: random.Random) -> Mutant | None:
 
 
 def forked_transaction(ops: list[Op], rng: random.Random) -> Mutant | None:
-    """A transaction reads a list in another order."""
+    """A transaction reads a list in another order than a later reader does; alone, its order would be the order."""
     for i, n, micro in _reads(ops, rng):
         values = list(micro[n][2] or [])
-        if len(values) > 2:
+        others = [
+            seen or []
+            for j, op in enumerate(ops)
+            if j != i and op.f == "txn" and op.outcome == OK
+            for kind, key, seen in decode_txn(list(op.values or []))
+            if kind == READ and key == micro[n][1]
+        ]
+        if len(values) > 2 and any(len(seen) >= len(values) for seen in others):
             values[-2], values[-1] = values[-1], values[-2]
             return _txn_with(ops, i, n, micro, values)
     return None

@@ -36,7 +36,7 @@ RUNS: dict[str, tuple[runs.Body, runs.Body | None]] = {
     "txn": (runs.transactions, None),
     "bank": (runs.bank, None),
 }
-# The cycle that a stale transaction closes has one read (G-single) or more (G2), by the order of its process or of time.
+# The cycle that a stale transaction closes has one read (G-single) or more (G2), ordered by process or by time.
 STALE_TRANSACTION = {"G-single", "G-single-process", "G-single-realtime", "G1b", "G2", "G2-process", "G2-realtime"}
 # run, checker, injected harm, names under which it may be found
 CASES: list[tuple[str, Checker, m.Mutate, set[str]]] = [
