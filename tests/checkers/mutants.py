@@ -267,18 +267,16 @@ def forked_transaction(ops: list[Op], rng: random.Random) -> Mutant | None:
 
 
 def aborted_transaction(ops: list[Op], rng: random.Random) -> Mutant | None:
-    """A transaction whose append was read turns out to have aborted."""
-    read = {
-        (key, v)
-        for op in ops
-        if op.outcome == OK
-        for kind, key, values in decode_txn(list(op.values or []))
-        if kind == READ
-        for v in values or []
-    }
+    """A transaction whose append another one read turns out to have aborted."""
+    readers: dict[tuple[int, int], set[int]] = {}
+    for j, op in enumerate(ops):
+        if op.outcome == OK:
+            for kind, key, values in decode_txn(list(op.values or [])):
+                for v in (values or []) if kind == READ else []:
+                    readers.setdefault((key, v), set()).add(j)
     for i in _shuffled(ops, rng, "txn"):
         for kind, key, values in decode_txn(list(ops[i].values or [])):
-            if kind == APPEND and values and (key, values[0]) in read:
+            if kind == APPEND and values and readers.get((key, values[0]), set()) - {i}:
                 return _with(ops, i, ops[i]._replace(outcome=FAIL))
     return None
 
