@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason=
 
 NAME = "leavetest"
 UP = [sys.executable, "-m", "steadyset", "cluster", "up", "--name", NAME, "--nodes", "2"]
-UP_TAKES_S = 12.0  # kills are spread over this long
+UP_TAKES_S = 7.0  # kills are spread over this long
 SEED = 20260101
 
 
@@ -53,7 +54,8 @@ def test_down_after_a_killed_up_leaves_nothing(before, attempt):
     end = time.monotonic() + delay_s
     while time.monotonic() < end and child.poll() is None:
         pause(0.05)
-    os.killpg(child.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it was quick, and is done: then `down` follows a whole `up`
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     cluster.down(NAME)
     assert snapshot() - before == set()

@@ -284,7 +284,9 @@ def wait_here(report):
     (report.run.path / "started").touch()
     signal.pause()
 """
-    child = subprocess.Popen(suite.command(source, "-k", "holds"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore Ctrl-C, and so would their children.
+    command = ["env", "--default-signal=INT", *suite.command(source, "-k", "holds")]
+    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for(
         (suite.run / "started").exists,
         what="the test has started",

@@ -77,6 +77,7 @@ def main() -> None:
     except click.exceptions.Abort:
         code = 130
     except KeyboardInterrupt:
+        click.secho("interrupted", fg="yellow", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
