@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from steadyset.fixtures.clusters.embedded.components import HERE, go_binary
+from steadyset.fixtures.clusters.embedded.components import HERE
+from steadyset.fixtures.golang import go_binary
 from steadyset.wait import wait_for
 
 BUILD_DEADLINE_S = 120.0

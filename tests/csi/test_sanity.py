@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from steadyset.fixtures.clusters.embedded.components import HERE, go_binary
+from steadyset.fixtures.clusters.embedded.components import HERE
+from steadyset.fixtures.golang import go_binary
 
 BUILD_DEADLINE_S = 540.0  # cold: compiles gRPC, Ginkgo and the suite
 RUN_DEADLINE_S = 120.0
