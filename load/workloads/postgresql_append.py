@@ -6,24 +6,19 @@ Every acknowledgement carries the pod that gave it and its timeline, read in the
 from __future__ import annotations
 
 import socket
-import time
 from typing import Any
 
 import gevent
 import psycopg
 
 from steadyset.history import HistoryWriter
-from steadyset.load.recorder import Answer, Op, Recorder
-from steadyset.load.user import Shared, WorkloadUser
+from steadyset.load.recorder import Answer, Op
+from steadyset.load.store import KEYS, StoreUser, read_everything
 from steadyset.wait import wait_for
 
-KEYS = ("k0", "k1", "k2", "k3")
-LISTS = ("list",)
 OP_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 2
 PREPARE_S = 20.0  # until the schema is made
-FINAL_READ_S = 90.0  # until a primary has answered the final reads
-RECONNECT_EVERY = 20  # ops through the Service before a fresh connection shows where it leads now
 _APPLICATION = "steadyset"
 
 # One statement is one transaction and one round trip. The timeline comes from the WAL file's name, since the control
@@ -182,8 +177,12 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-class PostgresUser(WorkloadUser):
+class PostgresUser(StoreUser):
     """The first users keep a session to one member each, all others go through the primary Service."""
+
+    @staticmethod
+    def client_of(endpoint: dict[str, Any], params: dict[str, Any]) -> PostgresClient:
+        return PostgresClient(endpoint, params)
 
     @classmethod
     def prepare(cls, params: dict[str, Any]) -> None:
@@ -216,63 +215,7 @@ class PostgresUser(WorkloadUser):
         )
         client.close()
 
-    def open_session(self) -> None:
-        members = Shared.params["members"]
-        direct = self.index < len(members)
-        self.route = f"direct:{members[self.index]['pod']}" if direct else "service:primary"
-        self.direct = direct
-        endpoint = members[self.index]["direct"] if direct else Shared.params["primary"]
-        self.client = PostgresClient(endpoint, Shared.params)
-        self.sent = 0
-        self.known: dict[str, int] = {}
-        if direct:  # before the first op, and so before any fault
-            self.client.connect()
-
-    def close_session(self) -> None:
-        self.client.close()
-
-    def draw(self) -> Op:
-        self.sent += 1
-        if not self.direct and self.sent % RECONNECT_EVERY == 0:
-            self.client.close()
-        self.session = f"{self.route}#{self.client.generation}" if self.direct else self.route
-        dice = self.random.random()
-        if dice < 0.6:
-            return Op("add", LISTS[0], Shared.recorder.next_value())
-        key = self.random.choice(KEYS)
-        if dice < 0.8:
-            return Op("read", key)
-        if dice < 0.9 or key not in self.known:
-            return Op("write", key, Shared.recorder.next_value())
-        return Op("cas", key, self.known[key], Shared.recorder.next_value())
-
-    def send(self, op: Op) -> Answer:
-        answer = self.client.send(op)
-        if answer.value is not None:
-            self.known[op.key] = answer.value
-        elif answer.outcome == "ok" and op.f in ("write", "cas"):
-            self.known[op.key] = (op.value2 if op.f == "cas" else op.value) or 0
-        return answer
-
 
 def read_back(params: dict[str, Any], writer: HistoryWriter) -> None:
     """Read the list and every register once more through the primary; DeadlineError when no primary answers."""
-    recorder = Recorder(writer)
-    client = PostgresClient(params["primary"], {**params, "replica_reads": False})
-    end = time.monotonic() + FINAL_READ_S
-    for op in (*(Op("read-all", name) for name in LISTS), *(Op("read", key) for key in KEYS)):
-
-        def read(op: Op = op) -> Answer | None:
-            answer, _ = recorder.run(0, "final", op, client.send)
-            if answer.error == "a replica answered":
-                client.close()
-            return answer if answer.outcome == "ok" else None
-
-        wait_for(
-            read,
-            what=f"final {op.f} of {op.key}",
-            deadline_name="final_read_s",
-            deadline_s=max(0.0, end - time.monotonic()),
-            do="see whether there is a primary: kubectl get pods -L role",
-        )
-    client.close()
+    read_everything(PostgresClient(params["primary"], {**params, "replica_reads": False}), writer)

@@ -69,7 +69,7 @@ def test_what_a_stateful_stack_needs_is_there(stack: type[Stack], variant: str) 
     claims = statefulset["spec"].get("volumeClaimTemplates", [])
     assert len(claims) == (0 if variant == "emptydir" else 1)
     assert {claim["spec"]["storageClassName"] for claim in claims} <= {"fast"}
-    assert statefulset["spec"]["podManagementPolicy"] == ("Parallel" if variant == "parallel" else "OrderedReady")
+    assert statefulset["spec"]["podManagementPolicy"] == ("Parallel" if variant == "parallel" else stack.pod_management)
 
 
 def test_images_come_from_the_clusters_registry() -> None:
