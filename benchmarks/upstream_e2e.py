@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from steadyset.fixtures.cache import cache_dir
 from steadyset.fixtures.clusters import embedded
 from steadyset.fixtures.clusters.embedded import components, operations
 from steadyset.fixtures.clusters.embedded.cluster import Cluster
-from steadyset.fixtures.cache import cache_dir
 from steadyset.fixtures.golang import go_binary
 from steadyset.fixtures.images.oci import ImageConfig, write_archive
 from steadyset.fixtures.images.recipes import run_step
