@@ -55,6 +55,24 @@ class Record(msgspec.Struct, dict=True, omit_defaults=True):
         return value if isinstance(value, dict) else {}
 
 
+class _GapBody(msgspec.Struct):
+    """What the object of a GAP must have."""
+
+    from_ns: int
+    until_ns: int
+    reason: str
+
+
+class _NodeBody(msgspec.Struct):
+    """What the object of a NODE event must have."""
+
+    what: str
+    node: str
+
+
+_BODIES: dict[str, type[msgspec.Struct]] = {"GAP": _GapBody, "NODE": _NodeBody}
+
+
 class TraceWriter:
     """Appends records to a trace; thread-safe, and safe beside other writers of the same file.
 
@@ -330,10 +348,13 @@ def load_trace(path: Path | str, *, until_ns: int | None = None) -> Trace:
         if not line:
             continue
         try:
+            line.decode()  # the objects within are decoded when they are asked for, which must not fail then
             record = decoder.decode(line)
             if record.e not in EVENTS:
                 raise msgspec.ValidationError(f"unknown event {record.e!r}")
-        except msgspec.DecodeError as error:
+            if record.e in _BODIES:
+                msgspec.json.decode(record.raw, type=_BODIES[record.e])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             what = "torn last line" if number == len(lines) else "unreadable line"
             problems.append(f"{what} {number} ({len(line)} bytes): {error}")
             continue

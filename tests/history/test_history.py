@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -90,6 +91,36 @@ def test_every_torn_length_is_readable(tmp_path: Path) -> None:
         seen.add(len(history))
     assert {0, 1, 2, 3, 4, 5} == seen
     assert load_history(path).complete
+
+
+def test_a_damaged_byte_spares_the_batches_before_it(tmp_path: Path) -> None:
+    """Goal: whatever byte is damaged, what comes before its batch is read, or the contradiction is named: no crash."""
+    path, damaged = tmp_path / "g.arrows", tmp_path / "d.arrows"
+    ends = []
+    with HistoryWriter(path) as writer:
+        for i in range(5):
+            writer.complete(writer.invoke(0, "add", f"k{i}", i), "ok", values=[i], server=f"s{i}")
+            writer.flush()
+            ends.append(path.stat().st_size)
+    whole, rng, seen = path.read_bytes(), random.Random(20260101), set()
+    for _ in range(600):
+        at = rng.randrange(len(whole))
+        content = bytearray(whole)
+        content[at] ^= 1 << rng.randrange(8)
+        damaged.write_bytes(content)
+        try:
+            history = load_history(damaged)
+        except UsageError as error:
+            assert "d.arrows" in str(error)
+            seen.add("error")
+            continue
+        if at >= ends[0]:
+            intact = sum(end <= at for end in ends)
+            assert len(history) >= intact, f"byte {at}"
+            assert history.value[:intact].tolist() == list(range(intact))
+            assert [history.name("key", i) for i in range(intact)] == [f"k{i}" for i in range(intact)]
+        seen.add("whole" if history.complete else "part")
+    assert seen == {"error", "whole", "part"}
 
 
 def test_sigkill_keeps_complete_batches(tmp_path: Path) -> None:

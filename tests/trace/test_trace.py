@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from steadyset.errors import UsageError
-from steadyset.trace import TraceWriter, load_trace
+from steadyset.trace import Record, TraceWriter, load_trace
 
 
 def pod(name: str, uid: str, **status: object) -> dict[str, object]:
@@ -47,6 +48,53 @@ def test_a_torn_last_line_is_left_out_and_named(tmp_path: Path, cut: int) -> Non
     else:
         assert names == ["p0", "p1"]
         assert len(trace.problems) == 1 and "torn last line 3" in trace.problems[0]
+
+
+def _sample(path: Path) -> bytes:
+    """A small trace of every sort of record."""
+    with TraceWriter(path) as w:
+        w.note("listed", k="Pod")
+        for i in range(4):
+            w.write(
+                "ADDED", k="Pod", ns="n", name=f"p{i}", uid=str(i), rv=str(i), obj=pod(f'p"\\{i} é', str(i), n=[1.5])
+            )
+        w.write("NODE", name="n1", obj={"what": "mounted", "node": "n1", "path": "/x"})
+        w.gap("Pod", 1, 2, "reset", lossless=True)
+        w.note("end")
+    return path.read_bytes()
+
+
+def _use(path: Path) -> list[Record]:
+    """Everything a rule may ask of the trace."""
+    trace = load_trace(path)
+    assert [trace.gaps(), trace.notes(), trace.lifetimes("Pod"), trace.complete, trace.unobserved("Pod")]
+    assert all(isinstance(r.obj, dict) for r in trace.records)
+    return trace.records
+
+
+def test_a_trace_cut_at_any_byte_keeps_every_whole_record(tmp_path: Path) -> None:
+    """Goal: a writer killed at any byte leaves every complete record, and only a torn last line is missing."""
+    whole = _sample(tmp_path / "t")
+    ends = [n + 1 for n, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(len(whole)):
+        (tmp_path / "cut").write_bytes(whole[:length])
+        complete = sum(end <= length or end == length + 1 for end in ends)
+        assert len(_use(tmp_path / "cut")) == complete, f"cut at {length}"
+
+
+def test_a_damaged_byte_costs_at_most_its_own_records(tmp_path: Path) -> None:
+    """Goal: whatever byte is damaged, to whatever value, every other record is read, and nothing raises later."""
+    whole, rng = _sample(tmp_path / "t"), random.Random(20260101)
+    lines = whole.count(b"\n")
+    damaged = tmp_path / "damaged"
+    for _ in range(3000):
+        content, at = bytearray(whole), rng.randrange(len(whole))
+        content[at] = rng.choice([0xFF, 0xC3, 0x80, ord('"'), ord("\\"), ord("{"), 0, ord("\n"), rng.randrange(256)])
+        damaged.write_bytes(content)
+        records = _use(damaged)
+        assert len(records) >= lines - 2, f"byte {at}"  # a damaged line end joins two lines
+        if len(records) < lines:
+            assert load_trace(damaged).problems
 
 
 def test_appending_after_a_crash_does_not_lose_the_first_new_record(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Bank:
                 violations.append(
                     Violation("negative balance", summary, [read], ["no transfer may overdraw an account"])
                 )
-        counts = {"reads": len(reads), "transfers": transfers}
+        counts = {"reads": len(reads), "transfers": transfers, "accounts": len(accounts or ())}
         seen = [value for value in totals if value is not None]
         data = {"total": total, "totals_seen": [min(seen), max(seen)] if seen else []}
-        return conclude(self, history, violations, counts, {"reads": self.reads_min}, "", data)
+        return conclude(self, history, violations, counts, {"reads": self.reads_min, "accounts": 1}, "", data)

@@ -78,7 +78,7 @@ class Versions:
                     if key not in longest or len(values) > len(longest[key][0]):
                         longest[key] = (values, op)
             if self.history.outcome[op] == OK and not _consistent(micro):
-                summary = "internal: a transaction did not see what it had itself read or appended before"
+                summary = "internal: a transaction did not see what it had done before, or saw what it did later"
                 self.violations.append(Violation("internal", summary, [op], []))
         self.reads = len(reads)
         self._check_appends(longest)
@@ -203,18 +203,22 @@ class Versions:
 
 
 def _consistent(micro: list[Micro]) -> bool:
-    """Whether each read of a transaction agrees with what it read and appended before."""
+    """Whether each read of a transaction agrees with what it read and appended before, and with nothing later."""
     expected: dict[int, list[int]] = {}
     own: dict[int, list[int]] = {}
+    later = [(key, values[0]) for kind, key, values in micro if kind == APPEND and values]
     for kind, key, values in micro:
         if values is None:
             continue
         if kind == APPEND:
+            later.remove((key, values[0]))
             own.setdefault(key, []).append(values[0])
             if key in expected:
                 expected[key] = [*expected[key], values[0]]
             continue
         mine = own.get(key, [])
+        if later and any(of == key and value in values for of, value in later):
+            return False
         if expected.get(key, values) != values or (mine and values[-len(mine) :] != mine):
             return False
         expected[key] = values

@@ -1,62 +1,25 @@
-"""Foreign histories: events paired into ops, and each model's values put into columns.
-
-The order of a foreign history is the order of its events, as in Jepsen; its times are kept where they rise with
-that order, and moved by the nanoseconds it takes to make them rise where they do not.
-"""
+"""Foreign histories: each model's values put into columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import gc
+import reprlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import numpy as np
 
 from steadyset.errors import UsageError
-from steadyset.history.columns import FAIL, FOREVER, INFO, NIL, OK, History, Op, history_of
-from steadyset.history.events import INVOKE, BadLineError, Event, Progress, read_events
+from steadyset.history.columns import FAIL, NIL, OK, History, Op, history_of
+from steadyset.history.events import BadLineError, Event, Progress, read_events
+from steadyset.history.pairing import Paired, Pairing, has_keys, split_key
 from steadyset.history.reader import load_history
-from steadyset.history.txn import APPEND, READ, MicroOp, encode_txn
+from steadyset.history.txn import APPEND, READ, MicroOp, decode_txn, encode_txn
 
-
-class Paired(NamedTuple):
-    """An invocation with its completion (None: never came back)."""
-
-    invoke: Event
-    done: Event | None
-    start: int
-    end: int
-    outcome: int
-
-
-def pair(path: Path, events: Iterable[Event]) -> tuple[list[Paired], bool]:
-    """Ops in order of invocation, and whether the source had times. Raises BadLineError naming the line."""
-    open_ops: dict[int, tuple[int, Event, int]] = {}
-    found: list[Paired | None] = []
-    now, timed = -1, True
-    for event in events:
-        timed = timed and event.time >= 0
-        now = max(now + 1, event.time)
-        waiting = open_ops.pop(event.process, None)
-        if event.type == INVOKE:
-            if waiting is not None:
-                what = f"process {event.process} invokes {event.f} while its op of line {waiting[1].line} is open"
-                raise BadLineError(path, event.line, what, expected="one open op per process")
-            open_ops[event.process] = (len(found), event, now)
-            found.append(None)
-            continue
-        if waiting is None:
-            what = f"process {event.process} completes {event.f} without having invoked it"
-            raise BadLineError(path, event.line, what)
-        at, invoke, start = waiting
-        if event.f != invoke.f:
-            what = f"process {event.process} completes {event.f}, but line {invoke.line} invoked {invoke.f}"
-            raise BadLineError(path, event.line, what)
-        if 0 <= event.time < invoke.time:
-            what = f"the op ends at {event.time}, before it starts at {invoke.time} (line {invoke.line})"
-            raise BadLineError(path, event.line, what)
-        found[at] = Paired(invoke, event, start, FOREVER if event.type == INFO else now, event.type)
-    for at, invoke, start in open_ops.values():
-        found[at] = Paired(invoke, None, start, FOREVER, INFO)
-    return [op for op in found if op is not None], timed
+_WHOLE_MAX: Final = 2**53
 
 
 class _Names:
@@ -75,9 +38,11 @@ class _Names:
 
 
 class Importer:
-    """One model's translation of ops; subclasses say which functions they know."""
+    """One model's translation of ops; subclasses say which functions they know, here and in recorded histories."""
 
     functions: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
+    keyed = True  # values may be Jepsen's independent tuples
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,7 +50,7 @@ class Importer:
 
     def bad(self, event: Event, what: str, expected: str = "") -> BadLineError:
         """An error naming the event's line."""
-        return BadLineError(self.path, event.line, what, expected=expected, seen=repr(event.value)[:100])
+        return BadLineError(self.path, event.line, what, expected=expected, seen=reprlib.repr(event.value))
 
     def numbers(self, event: Event, value: Any) -> list[int]:
         """A list of values; an error when it is none."""
@@ -94,9 +59,9 @@ class Importer:
         return [self.names.number(item) for item in value]
 
     def whole(self, event: Event, value: Any) -> int:
-        """A whole number; an error when it is none."""
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.bad(event, f"{event.f} needs a whole number")
+        """A whole number; an error when it is none, or too large to be added up."""
+        if not isinstance(value, int) or isinstance(value, bool) or not -_WHOLE_MAX < value < _WHOLE_MAX:
+            raise self.bad(event, f"{event.f} needs a whole number below 2^53")
         return value
 
     def op(self, item: Paired) -> Op:
@@ -111,7 +76,7 @@ class Importer:
         """An op with the times and the process of `item`."""
         asked, said = item.invoke.fields, item.done.fields if item.done is not None else {}
         if key is None:
-            key = asked.get("key")
+            key = item.key if item.key is not None else asked.get("key")
         error = item.done.error if item.done is not None else ""
         if item.done is not None and item.outcome != OK and isinstance(item.done.value, str):
             error = error or item.done.value  # Jepsen's text logs put the reason there, as in `:info :cas :timed-out`
@@ -131,42 +96,36 @@ class Importer:
         )
 
 
-def _split_key(value: Any) -> tuple[Any, Any]:
-    """Key and value of a Jepsen independent tuple."""
-    return (value[0], value[1]) if isinstance(value, tuple) and len(value) == 2 else (None, value)
-
-
 class RegisterImporter(Importer):
-    """read, write v, cas [from to]; values may be independent tuples [key value]."""
+    """read, write v, cas [from to]."""
 
-    functions = ("read", "write", "cas")
+    functions = recorded = ("read", "write", "cas")
 
     def op(self, item: Paired) -> Op:
         f, invoke, done = item.invoke.f, item.invoke, item.done
-        key, asked = _split_key(invoke.value)
+        asked = invoke.value
         if f == "read":
             if item.outcome != OK or done is None:
-                return self.base(item, f, key)
-            key, value = _split_key(done.value)
-            if isinstance(value, list | dict):
+                return self.base(item, f)
+            if isinstance(done.value, list | tuple | dict):
                 raise self.bad(done, "a register's read needs one value")
-            return self.base(item, f, key, value=self.names.number(value))
+            return self.base(item, f, value=self.names.number(done.value))
         if f == "write":
-            if isinstance(asked, list | dict) or asked is None:
+            if isinstance(asked, list | tuple | dict) or asked is None:
                 raise self.bad(invoke, "a register's write needs one value")
-            return self.base(item, f, key, value=self.names.number(asked))
+            return self.base(item, f, value=self.names.number(asked))
         if not isinstance(asked, list | tuple) or len(asked) != 2:
             raise self.bad(invoke, "cas needs [expected new]")
         pair_ = {"value": self.names.number(asked[0]), "value2": self.names.number(asked[1])}
         refused = done is not None and item.outcome == FAIL and "result" in done.fields
         result = self.names.number(done.fields["result"]) if refused and done is not None else NIL
-        return self.base(item, f, key, **pair_, result=result)
+        return self.base(item, f, **pair_, result=result)
 
 
 class MutexImporter(Importer):
     """acquire and release."""
 
-    functions = ("acquire", "release")
+    functions = recorded = ("acquire", "release")
 
     def op(self, item: Paired) -> Op:
         return self.base(item, item.invoke.f)
@@ -176,23 +135,23 @@ class SetImporter(Importer):
     """add v, read -> the whole set."""
 
     functions = ("add", "read", "read-all")
+    recorded = ("add", "read-all")
 
     def op(self, item: Paired) -> Op:
         if item.invoke.f == "add":
-            key, value = _split_key(item.invoke.value)
-            if isinstance(value, list | dict) or value is None:
-                raise self.bad(item.invoke, "add needs one value")
-            return self.base(item, "add", key, value=self.names.number(value))
+            if item.invoke.value is None:
+                raise self.bad(item.invoke, "add needs a value")
+            return self.base(item, "add", value=self.names.number(item.invoke.value))
         if item.outcome != OK or item.done is None:
             return self.base(item, "read-all")
-        key, value = _split_key(item.done.value)
-        return self.base(item, "read-all", key, values=self.numbers(item.done, value))
+        return self.base(item, "read-all", values=self.numbers(item.done, item.done.value))
 
 
 class QueueImporter(Importer):
     """enqueue v, dequeue -> v, drain -> every value left."""
 
     functions: tuple[str, ...] = ("enqueue", "dequeue", "drain")
+    recorded: tuple[str, ...] = functions
 
     def op(self, item: Paired) -> Op:
         f = item.invoke.f
@@ -211,6 +170,7 @@ class CounterImporter(Importer):
     """add delta (or inc, returning the new value), read -> the value."""
 
     functions = ("add", "inc", "read", "decrement")
+    recorded = ("inc", "read")
 
     def op(self, item: Paired) -> Op:
         f, done = item.invoke.f, item.done
@@ -231,6 +191,8 @@ class BankImporter(Importer):
     """transfer {:from :to :amount}, read -> {account balance}."""
 
     functions = ("transfer", "read")
+    recorded = ("transfer", "read-all")
+    keyed = False
 
     def op(self, item: Paired) -> Op:
         if item.invoke.f == "transfer":
@@ -255,13 +217,14 @@ class BankImporter(Importer):
 class ListAppendImporter(Importer):
     """Transactions of [:append k v] and [:r k [v …]]."""
 
-    functions = ("txn",)
+    functions = recorded = ("txn",)
+    keyed = False
 
     def op(self, item: Paired) -> Op:
         source = item.done if item.done is not None and item.outcome == OK else item.invoke
         if not isinstance(source.value, list | tuple):
             raise self.bad(source, "a transaction needs a list of micro-ops")
-        if source is item.done and len(source.value) != len(item.invoke.value or []):
+        if source is item.done and _asked(source.value) != _asked(item.invoke.value):
             raise self.bad(source, f"the transaction completes other micro-ops than line {item.invoke.line} invoked")
         micro: list[MicroOp] = []
         for entry in source.value:
@@ -277,6 +240,13 @@ class ListAppendImporter(Importer):
         return self.base(item, "txn", values=encode_txn(micro))
 
 
+def _asked(micro: Any) -> list[Any]:
+    """What a transaction's micro-ops ask for: all of them but what reads return."""
+    if not isinstance(micro, list | tuple):
+        return [micro]
+    return [list(op[: 2 if op[:1] in (["r"], ("r",)) else 3]) if isinstance(op, list | tuple) else op for op in micro]
+
+
 class LogImporter(QueueImporter):
     """enqueue, dequeue, drain; or Jepsen's Kafka ops: [:send k [offset v]] and [:poll {k [[offset v] …]}]."""
 
@@ -290,6 +260,8 @@ class LogImporter(QueueImporter):
         "crash",
         "debug-topic-partitions",
     )
+    recorded = (*QueueImporter.functions, "poll")
+    keyed = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -334,6 +306,8 @@ class LogImporter(QueueImporter):
         found = []
         for key, pairs in polled.items():
             flat: list[int] = []
+            if not isinstance(pairs, list | tuple):
+                raise self.bad(source, "poll needs [offset value] pairs")
             for one in pairs:
                 if not isinstance(one, list | tuple) or len(one) != 2:
                     raise self.bad(source, "poll needs [offset value] pairs")
@@ -359,30 +333,83 @@ def import_history(path: Path, importer: str, progress: Progress | None = None) 
 
     Raises UsageError for files that are not there, are no history, or contradict themselves, naming the line.
     """
+    translate = IMPORTERS[importer](path)
     if path.is_dir() or path.suffix == ".arrows":
-        return load_history(path)
+        return _recorded(path, translate)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", expected="a history file") from None
     if raw.startswith(b"\xff\xff\xff\xff"):
-        return load_history(path)
+        return _recorded(path, translate)
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise BadLineError(path, line, "not UTF-8 text", expected="a history file") from None
-    translate = IMPORTERS[importer](path)
-    ops, timed = pair(path, read_events(path, text, progress))
-    if not ops:
-        raise BadLineError(path, 1, "no client op in it", expected="at least one invocation by a process")
-    rows: list[Op] = []
-    for item in ops:
-        if item.invoke.f not in translate.functions:
-            known = ", ".join(translate.functions)
-            raise BadLineError(path, item.invoke.line, f"unknown function {item.invoke.f}", expected=f"one of: {known}")
-        rows += translate.ops(item)
-    return history_of(rows, times_known=timed)
+    del raw
+    with _uncollected():
+        pairing = Pairing(path)
+        found: list[list[Op]] = []
+        for item in _keyed(path, translate, pairing.pairs(read_events(path, text, progress))):
+            if item.invoke.f not in translate.functions:
+                what, known = f"unknown function {item.invoke.f}", f"one of: {', '.join(translate.functions)}"
+                raise BadLineError(path, item.invoke.line, what, expected=known)
+            found += ([] for _ in range(item.at + 1 - len(found)))
+            try:
+                found[item.at] = translate.ops(item)
+            except RecursionError:
+                raise BadLineError(path, item.invoke.line, "values nested too deeply") from None
+        if not found:
+            raise BadLineError(path, 1, "no client op in it", expected="at least one invocation by a process")
+        return history_of([op for ops in found for op in ops], times_known=pairing.timed)
 
 
-__all__ = ["IMPORTERS", "Importer", "Paired", "import_history", "pair"]
+def _keyed(path: Path, translate: Importer, items: Iterator[Paired]) -> Iterator[Paired]:
+    """`items`, with the keys of independent tuples taken off. Printed, those look like vectors: the file tells."""
+    first = next(items, None)
+    if first is None:
+        return
+    if not translate.keyed or not isinstance(first.invoke.value, list):
+        for item in chain([first], items):
+            yield split_key(path, item) if isinstance(item.invoke.value, tuple) else item
+        return
+    every = [first, *items]
+    if has_keys(every):
+        every = [split_key(path, item) for item in every]
+    yield from every
+
+
+def _recorded(path: Path, translate: Importer) -> History:
+    """A history of ours; UsageError when none of its ops is of the model, or one carries what it cannot."""
+    history = load_history(path)
+    mine = np.flatnonzero(history.is_f(*translate.recorded))
+    if len(history) and not len(mine):
+        seen = ", ".join(sorted(set(history.names["f"])))
+        raise UsageError(f"{path}: no op of this model in it", expected=", ".join(translate.recorded), seen=seen)
+    for i in mine[history.list_end[mine] >= 0].tolist():
+        f, values = history.name("f", i), history.values(i).tolist()
+        try:
+            if f == "txn":
+                decode_txn(values)
+            even = f == "poll" or (f == "read-all" and "transfer" in translate.recorded)
+            if (f == "transfer" and len(values) != 3) or (even and len(values) % 2):
+                raise ValueError(f"{len(values)} values")
+        except ValueError as error:
+            raise UsageError(f"{path}: op {i} carries no {f}: {error}", expected="see docs/ARCHITECTURE.md") from None
+    return history
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Millions of small objects, none of them in cycles: the cyclic collector would only walk them again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+__all__ = ["IMPORTERS", "Importer", "import_history"]

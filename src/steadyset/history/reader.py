@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from steadyset.errors import UsageError
 from steadyset.history.columns import FOREVER, INFO, NAMED, NIL, Codes, Generator, History, Ints, history_of
+from steadyset.history.writer import SCHEMA
 
 _END_MARKER: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _CONTINUATION: Final = b"\xff\xff\xff\xff"
-_REQUIRED: Final = ("op", "type", "time", "process", "f", "key", "value", "value2", "values", *NAMED[2:], "epoch")
+_DAMAGE: Final = (pa.ArrowException, OSError, ValueError, LookupError, SystemError)  # what pyarrow raises for it
 
 
 def load_history(path: Path | str) -> History:
@@ -48,19 +49,22 @@ def _read_batches(file: Path) -> tuple[pa.Table | None, dict[str, str], bool]:
     with pa.memory_map(str(file)) as source:
         try:
             stream = pa.ipc.open_stream(source)
-        except (pa.ArrowInvalid, OSError):
+            metadata = {k.decode(): v.decode() for k, v in (stream.schema.metadata or {}).items()}
+            columns = {field.name: field.type for field in stream.schema}
+        except _DAMAGE:
             return None, {}, False  # killed while it wrote the header
-        metadata = {k.decode(): v.decode() for k, v in (stream.schema.metadata or {}).items()}
-        missing = [name for name in _REQUIRED if name not in stream.schema.names]
+        missing = [field.name for field in SCHEMA if columns.get(field.name) != field.type]
         if missing:
             raise UsageError(f"{file} is no history", expected=f"columns {', '.join(missing)}", seen="not there")
         try:
             while True:
-                batches.append(stream.read_next_batch())
+                batch = stream.read_next_batch()
+                batch.validate(full=True)
+                batches.append(batch)
         except StopIteration:
             pass
-        except (pa.ArrowInvalid, OSError):
-            complete = False  # the batch being written when the process died
+        except _DAMAGE:
+            complete = False  # the batch being written when the process died, or one that was damaged since
         table = pa.Table.from_batches(batches, stream.schema).unify_dictionaries().combine_chunks()
     return table, metadata, complete
 
@@ -95,7 +99,10 @@ def _names(table: pa.Table, name: str) -> tuple[Codes, list[str]]:
 
 def _load_file(file: Path) -> History:
     table, metadata, complete = _read_batches(file)
-    uncertainty = int(metadata.get("clock_uncertainty_ns", "0"))
+    said = metadata.get("clock_uncertainty_ns", "0")
+    if not said.isdecimal():
+        raise UsageError(f"{file}: no clock uncertainty", expected="whole nanoseconds", seen=said)
+    uncertainty = int(said)
     generator = Generator(metadata.get("generator", file.stem), uncertainty, metadata.get("start_wall", ""), complete)
     if table is None:
         empty = history_of([], complete=False)
