@@ -142,7 +142,7 @@ def read_forms(text: str, start: int = 0) -> Iterator[tuple[int, Any]]:  # noqa:
         if kind == "float":
             kind = "number"
         plain = _PLAIN.match(text, begin) if token[0] == "{" else None
-        value = _plain(plain[0]) if plain is not None else None
+        value: Any = _plain(plain[0]) if plain is not None else None
         if kind == "open" and value is None:
             stack.append(_Open(token[0], begin, prefixes))
             prefixes = []
