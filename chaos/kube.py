@@ -42,11 +42,13 @@ class Kube:
             raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
         self._api.configuration.retries = False
 
-    def request(self, method: str, path: str, body: Json | None = None, **query: str) -> Json:
-        """Send one request and decode the answer. `query` becomes the query string."""
+    def request(
+        self, method: str, path: str, body: Json | None = None, *, content_type: str = "", **query: str
+    ) -> Json:
+        """Send one request and decode the answer. `query` becomes the query string; a PATCH is a merge patch."""
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+            headers["Content-Type"] = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
         resource = path + ("?" + urlencode(query) if query else "")
         call = self._api.param_serialize(
             method, resource, header_params=headers, body=body, auth_settings=["BearerToken"]

@@ -21,6 +21,7 @@ from steadyset.trace import Trace, load_trace
 from steadyset.verdict import Judgement, Verdict
 
 RECOVERY_RULE = "recovery"
+PROMISE_RULE = "promise"
 
 
 class Evidence:
@@ -90,10 +91,32 @@ def judge_one(evidence: Evidence, plan: Planned) -> Judgement:
 
 
 def judge(run: RunDir, scenario: Scenario, plans: Iterable[Planned] | None = None) -> list[Judgement]:
-    """Judge `scenario` by its planned judgements (or `plans`), in their order, and by its recovery deadlines."""
+    """Judge `scenario` by its planned judgements (or `plans`), in order, by what it compared, and by its deadlines."""
     evidence = Evidence(run, scenario)
     found = [judge_one(evidence, plan) for plan in (scenario.planned if plans is None else plans)]
-    return found + recovery(scenario)
+    return found + promises(scenario) + recovery(scenario)
+
+
+def promises(scenario: Scenario) -> list[Judgement]:
+    """The judgement over the comparisons in `scenario.metrics["promises"]`; none when the scenario compared nothing.
+
+    Each is `{promise, held, expected, seen}`, as the test saw it.
+    """
+    compared: list[dict[str, Any]] = scenario.metrics.get("promises", [])
+    if not compared:
+        return []
+    broken = [item for item in compared if not item["held"]]
+    lines = [f"{item['promise']}: expected {item['expected']}, seen {item['seen']}" for item in broken]
+    return [
+        Judgement(
+            rule=PROMISE_RULE,
+            verdict=Verdict.FAIL if broken else Verdict.PASS,
+            claim="what the API promises is what is seen",
+            summary=lines[0] if broken else f"{len(compared)} of {len(compared)} as promised",
+            witness=lines or [f"{item['promise']}: {item['seen']}" for item in compared],
+            observed={"compared": len(compared), "broken": len(broken)},
+        )
+    ]
 
 
 def recovery(scenario: Scenario) -> list[Judgement]:

@@ -11,6 +11,7 @@ runs/<id>/document.json  index.html  junit.xml  allure-results/
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -53,6 +54,7 @@ class Scenario(msgspec.Struct, kw_only=True):
     test_id: str
     goal: str = ""
     suite: str = ""
+    requirements: list[str] = []  # ids of the promises that it covers, for conformance tests
     stack: str = ""
     variant: str = ""
     namespace: str = ""
@@ -115,7 +117,7 @@ class RunDir:
     def write_json(self, name: str, value: object) -> None:
         """Write a JSON file below the run atomically."""
         target = self.path / name
-        temporary = target.with_name(target.name + ".tmp")
+        temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")  # workers may write the same file
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
         temporary.rename(target)
 

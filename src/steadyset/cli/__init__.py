@@ -14,6 +14,8 @@ from steadyset.errors import SteadysetError
 # name -> (module below steadyset.cli, one-line help). Modules are imported only when their command runs.
 COMMANDS = {
     "nightly": ("nightly", "Deploy a stack, drive load, run the faults, judge the evidence, write the page."),
+    "conformance": ("conformance", "Test every promise to stateful workloads, in parallel, over the whole history."),
+    "explain": ("explain", "Print a promise: what it says, where it is made, which tests cover it."),
     "cluster": ("cluster", "Bring up, take down and act on embedded Kubernetes clusters."),
     "images": ("images", "Build, load and push the images of the reference stacks."),
     "doctor": ("doctor", "Say what this machine or cluster lacks, and the command that fixes it."),

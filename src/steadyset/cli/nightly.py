@@ -161,24 +161,29 @@ def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str]
         argv.append("--keep")
     if faults:
         argv += ["--faults", ",".join(faults)]
-    if not controls:
-        argv += ["-m", "not control"]
+    argv += ["-m", "not requirement" if controls else "not requirement and not control"]
     return [*argv, *targets]
 
 
-def run_suites(argv: list[str]) -> int:
+def run_suites(argv: list[str], *, no_tests_code: int | None = None, workers: bool = False) -> int:
     """Run pytest as a child in a session of its own, output to stderr; an interrupt is passed on and waited for.
 
-    Returns 0, 1 or 130. Raises UsageError when no test fits, InstrumentError when pytest itself broke.
+    Returns 0, 1 or 130. Raises UsageError when no test fits (unless `no_tests_code` is to be returned then),
+    InstrumentError when pytest itself broke. With `workers` it has some: an interrupt reaches them too, and only the
+    plugins that `argv` names are loaded, since each of them would load all that the environment has.
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    if workers:
+        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     argv = [*argv, "--parent", str(os.getpid())]
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, env=env, start_new_session=True)
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        _interrupt(child)
+        _interrupt(child, group=workers)
         return INTERRUPTED
+    if code == PYTEST_NO_TESTS and no_tests_code is not None:
+        return no_tests_code
     if code == PYTEST_NO_TESTS:
         raise UsageError("no test fits this stack and these faults", do="leave out --faults or --suite")
     if code == PYTEST_INTERRUPTED:
@@ -188,9 +193,12 @@ def run_suites(argv: list[str]) -> int:
     return code
 
 
-def _interrupt(child: subprocess.Popen[bytes]) -> None:
+def _interrupt(child: subprocess.Popen[bytes], *, group: bool = False) -> None:
     say("interrupted: healing faults and removing the stack; press Ctrl-C again to leave that to `steadyset sweep`")
-    child.send_signal(signal.SIGINT)
+    if group:
+        os.killpg(child.pid, signal.SIGINT)
+    else:
+        child.send_signal(signal.SIGINT)
     try:
         child.wait(CLEANUP_DEADLINE_S)
         return

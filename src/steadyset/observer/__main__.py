@@ -87,7 +87,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m steadyset.observer", description=__doc__)
     parser.add_argument("--cluster", required=True, help="cluster file written by a provider")
     parser.add_argument("--out", required=True, type=Path, help="trace to append to")
-    parser.add_argument("--namespace", required=True, help="namespace of the workload")
+    parser.add_argument("--namespace", required=True, help="namespace of the workload; empty: all")
     args = parser.parse_args()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

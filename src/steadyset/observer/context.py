@@ -26,7 +26,8 @@ SYNCED = b"synced\n"
 class Observer:
     """`with Observer(info, path, namespace=…) as observer:` records a trace of `namespace` at `path` meanwhile.
 
-    `namespace` is where the workload lives; PersistentVolumes, VolumeAttachments and Nodes are watched cluster-wide.
+    `namespace` is where the workload lives, "" for every namespace; PersistentVolumes, VolumeAttachments and Nodes are
+    watched cluster-wide.
     A child that dies early is an InstrumentError with its last words, on the next call or on leaving the block.
     """
 
@@ -93,6 +94,11 @@ class Observer:
             return ""
         self._errors.seek(0)
         return "\n".join(self._errors.read().decode(errors="replace").splitlines()[-10:])
+
+    @property
+    def pid(self) -> int:
+        """The child's process id; 0 when it does not run."""
+        return self._child.pid if self._child is not None else 0
 
     def stop(self) -> None:
         """End the child in good order; InstrumentError when it had died or does not end. Idempotent."""

@@ -20,8 +20,12 @@ class Kind:
     namespaced: bool = True
 
     def call(self, api_client: client.ApiClient, namespace: str) -> Callable[..., Any]:
-        """The list call, bound to the namespace where the kind has one."""
-        method = getattr(getattr(client, self.api)(api_client), self.method)
+        """The list call, bound to the namespace where the kind has one; an empty namespace means all of them."""
+        api = getattr(client, self.api)(api_client)
+        if self.namespaced and not namespace:
+            everywhere = self.method.replace("list_namespaced_", "list_") + "_for_all_namespaces"
+            return partial(getattr(api, everywhere))
+        method = getattr(api, self.method)
         return partial(method, namespace) if self.namespaced else partial(method)
 
 

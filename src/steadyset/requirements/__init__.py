@@ -1,0 +1,36 @@
+"""The registry of promises. To add one: its entry in a module here; a new module: its table in REQUIREMENTS."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from steadyset.errors import UsageError
+from steadyset.requirements.base import Requirement
+from steadyset.requirements.statefulset import STATEFULSET
+
+REQUIREMENTS: tuple[Requirement, ...] = (*STATEFULSET,)
+
+
+def requirement(name: str) -> Requirement:
+    """The promise with that id; UsageError when there is none."""
+    return next(r for r in REQUIREMENTS if r.id == select([name])[0])
+
+
+def select(patterns: list[str]) -> list[str]:
+    """Ids that match any of the patterns ("STS-ORD-*"), in the registry's order; UsageError for one without a match."""
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = {r.id for r in REQUIREMENTS if fnmatchcase(r.id, pattern.upper())}
+        if not matching:
+            families = sorted({r.id.rpartition("-")[0] for r in REQUIREMENTS})
+            raise UsageError(
+                f"no requirement is called {pattern}",
+                expected=f"an id, or a pattern: {', '.join(f'{family}-*' for family in families)}",
+                seen=pattern,
+                do="steadyset explain",
+            )
+        found |= matching
+    return [r.id for r in REQUIREMENTS if r.id in found]
+
+
+__all__ = ["REQUIREMENTS", "Requirement", "requirement", "select"]
