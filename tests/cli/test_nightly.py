@@ -61,7 +61,7 @@ def test_pytest_gets_what_was_asked(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, {})
     targets = nightly.suite_paths("identity")
     argv = nightly.pytest_argv(Options(stack="probe", seed=7, keep=True), run, targets, ["pod-kill"], controls=False)
-    assert argv[argv.index("-m", 3) + 1] == "not control"
+    assert argv[argv.index("-m", 3) + 1] == "not requirement and not control"
     assert argv[argv.index("--seed") + 1] == "7"
     assert argv[argv.index("--faults") + 1] == "pod-kill"
     assert "--keep" in argv
