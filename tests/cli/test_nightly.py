@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from steadyset import cli
 from steadyset.cli import nightly
 from steadyset.errors import InstrumentError, UsageError
 from steadyset.fixtures.session import Options, run_params
@@ -107,3 +108,35 @@ def test_bad_usage_exits_2_with_the_reason() -> None:
     assert done.returncode == 2
     assert "no stack is called mysql" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_kubeconfig_that_is_not_there_exits_2_and_leaves_a_report(tmp_path: Path) -> None:
+    """What fails before there is a cluster still ends with its reason and a page, not with a traceback."""
+    argv = [
+        sys.executable,
+        "-m",
+        "steadyset",
+        "nightly",
+        "--kubeconfig",
+        str(tmp_path / "none"),
+        "--runs",
+        str(tmp_path),
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"no kubeconfig at {tmp_path / 'none'}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("*/index.html"))
+
+
+def test_a_crash_is_no_fail(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An exception that nobody foresaw ends as ERROR: FAIL is a verdict about the cluster."""
+
+    def broken(**_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli.cli, "main", broken)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 4
+    assert "steadyset itself broke: RuntimeError: a bug" in capsys.readouterr().err

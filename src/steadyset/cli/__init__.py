@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+import traceback
 
 import click
 
 from steadyset import __version__
 from steadyset.errors import SteadysetError
+from steadyset.verdict import Verdict
 
 # name -> (module below steadyset.cli, one-line help). Modules are imported only when their command runs.
 COMMANDS = {
@@ -87,4 +89,8 @@ def main() -> None:
     except SteadysetError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         code = error.exit_code
+    except Exception as error:  # a crash must not look like FAIL, which is 1
+        traceback.print_exc()
+        click.secho(f"error: steadyset itself broke: {type(error).__name__}: {error}", fg="red", err=True)
+        code = Verdict.ERROR.exit_code
     sys.exit(code or 0)
