@@ -1,4 +1,7 @@
-"""`python -m steadyset.load.child WORKLOAD`: the final reads of a load, as a process of their own."""
+"""`python -m steadyset.load.child WORKLOAD`: the final reads of a load, as a process of their own.
+
+It starts beside the load, since its imports take seconds, and reads once a line comes on stdin; without one it ends.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ def main(workload: str) -> int:
     """Run the workload's `read_back` into `<generator>.arrows`; exit code 0, or 4 with the reason on stderr."""
     params = load_params()
     module = importlib.import_module(f"steadyset.load.workloads.{workload}")
+    if not sys.stdin.readline():
+        return 0
     path = Path(params["folder"]) / f"{params['generator']}.arrows"
     with HistoryWriter(path, generator=params["generator"]) as writer:
         try:

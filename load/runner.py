@@ -76,7 +76,8 @@ class LoadRun:
         self._forwarder: Forwarder | None = None
         self._locust: subprocess.Popen[bytes] | None = None
         self._stopped = False
-        self._readers = itertools.count(1)
+        self._reader_numbers = itertools.count(1)
+        self._reader: tuple[str, subprocess.Popen[bytes]] | None = None  # has its imports behind it; waits to be told
 
     @property
     def pid(self) -> int:
@@ -121,6 +122,12 @@ class LoadRun:
             ready, f"first acknowledged write of {self.workload}", "first_ack_s", self.first_ack_s, generator
         )
         self.first_ack_took_s = time.monotonic() - begun
+        self._reader = self._spawn_reader()
+
+    def _spawn_reader(self) -> tuple[str, subprocess.Popen[bytes]]:
+        generator = f"final-{next(self._reader_numbers)}"
+        command = [sys.executable, "-m", "steadyset.load.child", self.workload]
+        return generator, self._spawn(generator, command, {}, stdin=subprocess.PIPE)
 
     def _wait_for(self, mark: Path, what: str, deadline_name: str, deadline_s: float, generator: str) -> None:
         def marked() -> bool:
@@ -136,7 +143,9 @@ class LoadRun:
             do=f"see {self.folder / f'{generator}.log'} and whether the stack is in steady state",
         )
 
-    def _spawn(self, generator: str, command: list[str], extra: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, generator: str, command: list[str], extra: dict[str, Any], stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         parameters = {**self._params, **extra, "generator": generator}
         public = {key: value for key, value in parameters.items() if key != "secrets"}
         (self.folder / f"{generator}.json").write_text(json.dumps(public, indent=1))
@@ -147,7 +156,7 @@ class LoadRun:
         with (self.folder / f"{generator}.log").open("wb") as log:
             return subprocess.Popen(
                 self.info.client_command(command),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**environment, PARAMS_VARIABLE: str(private), "PYTHONUNBUFFERED": "1"},
@@ -193,10 +202,11 @@ class LoadRun:
         Raises InstrumentError with the child's message when a key cannot be read within its deadline.
         """
         self.stop()
-        generator = f"final-{next(self._readers)}"
-        child = self._spawn(generator, [sys.executable, "-m", "steadyset.load.child", self.workload], {})
+        generator, child = self._reader or self._spawn_reader()
+        self._reader = None
         try:
-            code = child.wait(timeout=READ_BACK_S)
+            child.communicate(b"read\n", timeout=READ_BACK_S)
+            code = child.returncode
         except subprocess.TimeoutExpired:
             _end(child, signal.SIGTERM)
             code = -1
@@ -211,6 +221,13 @@ class LoadRun:
     def close(self) -> None:
         """Stop whatever still runs and forget the secrets."""
         self.stop(check=False)
+        if self._reader is not None:
+            child, self._reader = self._reader[1], None
+            try:
+                child.communicate(timeout=EXIT_S)  # the end of its stdin tells it that it is not needed
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.communicate()
         if self._forwarder is not None:
             self._forwarder.close()
             self._forwarder = None
