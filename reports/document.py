@@ -21,6 +21,7 @@ from steadyset.errors import SteadysetError, UsageError
 from steadyset.history import load_history
 from steadyset.judge import Expectation, certified
 from steadyset.reports import lanes, metrics, series
+from steadyset.requirements import blamed
 from steadyset.rundir import FaultSpan, RunDir, Scenario
 from steadyset.trace import Trace, load_trace
 from steadyset.verdict import Judgement, Verdict, worst
@@ -30,6 +31,7 @@ NAME = "document.json"
 CONTROL_MET = "negative control: failed as it must"
 CONTROL_UNMET = "negative control: did not fail as it must"
 INTERRUPTED = "interrupted"
+_SHOWN_ELSEWHERE = ("not_tested", "traceback", "steps", "promises")
 SETUP_SHOWN_NS = 500_000_000  # of a scenario's set-up, before its first evidence
 
 
@@ -180,6 +182,8 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
         "test_id": scenario.test_id,
         "goal": scenario.goal,
         "suite": scenario.suite,
+        "requirements": scenario.requirements,
+        "blamed": [] if verdict is Verdict.PASS else _blamed(scenario),
         "stack": scenario.stack,
         "variant": scenario.variant,
         "namespace": scenario.namespace,
@@ -202,8 +206,12 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
                 for window in metrics.windows(scenario.faults, begin, until)
             ],
             "load": metrics.latencies(ops, begin, until + 1) if len(ops) else None,
-            **{name: value for name, value in scenario.metrics.items() if name not in ("not_tested", "traceback")},
+            **{name: value for name, value in scenario.metrics.items() if name not in _SHOWN_ELSEWHERE},
         },
+        "steps": [
+            {"step": step["step"], "from": clock(step["from_ns"]), "until": clock(step["until_ns"])}
+            for step in scenario.metrics.get("steps", [])
+        ],
         "traceback": scenario.metrics.get("traceback", []),
         "not_tested": scenario.metrics.get("not_tested", []),
         "trace_from": clock(evidence.trace.start_ns) if evidence.trace and evidence.trace.records else None,
@@ -233,6 +241,11 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _blamed(scenario: Scenario) -> list[str]:
+    """The promises that what went wrong speaks against."""
+    return blamed(scenario.requirements, [j.rule for j in scenario.judgements if j.verdict is not Verdict.PASS])
 
 
 class _Clock:

@@ -104,6 +104,11 @@ def render_comparison(comparison: dict[str, Any]) -> str:
     return _environment().get_template("compare.html").render(c=comparison)
 
 
+def render_coverage(coverage: dict[str, Any]) -> str:
+    """The page of the promises' coverage (see `reports.coverage`)."""
+    return _environment().get_template("coverage.html").render(c=coverage)
+
+
 def write_html(run: RunDir, document: dict[str, Any]) -> Path:
     """Write index.html into the run and return its path."""
     path = run.path / NAME

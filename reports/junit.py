@@ -61,13 +61,29 @@ def _scenario(suite: ElementTree.Element, scenario: dict[str, Any]) -> None:
         _case(suite, classname, name, {**scenario, "summary": scenario["why"], "witness": lines}, took)
         return
     for judgement in scenario["judgements"]:
-        _case(suite, classname, judgement["rule"], judgement, took)
+        case = _case(suite, classname, judgement["rule"], judgement, took)
+        if took != "0":
+            _properties(case, scenario)
         took = "0"  # the scenario's time counts once
     if scenario["why"] or not scenario["judgements"]:
         _case(suite, classname, "scenario", {**scenario, "summary": scenario["why"], "witness": []}, took)
 
 
-def _case(suite: ElementTree.Element, classname: str, name: str, judged: dict[str, Any], took: str) -> None:
+def _properties(case: ElementTree.Element, scenario: dict[str, Any]) -> None:
+    """The promises that a conformance test covers, those that it found broken, and its steps."""
+    found = [("requirement", name) for name in scenario["requirements"]]
+    found += [("broken", name) for name in scenario["blamed"]]
+    found += [("step", f"{step['from']:.2f} to {step['until']:.2f} s: {step['step']}") for step in scenario["steps"]]
+    if found:
+        properties = ElementTree.Element("properties")
+        case.insert(0, properties)
+        for name, value in found:
+            ElementTree.SubElement(properties, "property", name=name, value=_clean(value))
+
+
+def _case(
+    suite: ElementTree.Element, classname: str, name: str, judged: dict[str, Any], took: str
+) -> ElementTree.Element:
     case = ElementTree.SubElement(suite, "testcase", classname=_clean(classname), name=_clean(name), time=took)
     verdict = judged["verdict"]
     if verdict != "PASS":
@@ -77,6 +93,7 @@ def _case(suite: ElementTree.Element, classname: str, name: str, judged: dict[st
         found.text = _clean("\n".join([*claim, *judged["witness"]]))
     elif judged["witness"]:
         ElementTree.SubElement(case, "system-out").text = _clean("\n".join(judged["witness"]))
+    return case
 
 
 def _clean(value: object) -> str:

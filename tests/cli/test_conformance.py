@@ -14,7 +14,7 @@ from steadyset.errors import UsageError
 from steadyset.fixtures.session import Options
 from steadyset.rundir import RunDir
 
-GIVEN: dict[str, Any] = {"tier": "quick", "only": "STS-ORD-001", "not_these": "", "controls": False}
+GIVEN: dict[str, Any] = {"tier": "quick", "only": "STS-ORD-001", "not_these": "", "tests": "", "controls": False}
 
 
 @pytest.mark.parametrize(

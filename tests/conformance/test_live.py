@@ -80,7 +80,7 @@ def test_a_trace_of_its_own(writer: TraceWriter, tmp_path: Path) -> None:
             {"what": "mounted", "pod_uid": "", "volume": "", "handle": f"h-{volume}"},
             {"what": "container-started", "namespace": ns, "pod": "web-0", "pod_uid": "later"},
         ):
-            writer.write("NODE", k="NodeEvidence", name="n", obj=facts)
+            writer.write("NODE", k="NodeEvidence", name="n", obj={"node": "n", **facts})
     writer.write("SYNC", k="Node", name="n", uid="n", obj={"metadata": {"name": "n"}})
     writer.gap("Pod", 1, 2**62, "now")
     view.save(tmp_path / "own.jsonl")

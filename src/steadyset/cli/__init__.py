@@ -18,6 +18,7 @@ COMMANDS = {
     "nightly": ("nightly", "Deploy a stack, drive load, run the faults, judge the evidence, write the page."),
     "conformance": ("conformance", "Test every promise to stateful workloads, in parallel, over the whole history."),
     "explain": ("explain", "Print a promise: what it says, where it is made, which tests cover it."),
+    "coverage": ("coverage", "List the promises with their tests and their verdicts on each Kubernetes version."),
     "cluster": ("cluster", "Bring up, take down and act on embedded Kubernetes clusters."),
     "images": ("images", "Build, load and push the images of the reference stacks."),
     "doctor": ("doctor", "Say what this machine or cluster lacks, and the command that fixes it."),

@@ -30,6 +30,7 @@ PLUGINS = ("steadyset.fixtures.plugin", "steadyset.fixtures.progress", "allure_p
 @click.option("--tier", type=click.Choice(["quick", "full"]), default="full", show_default=True, help="How much.")
 @click.option("--only", default="", help="Comma-separated requirement ids or patterns, STS-ORD-*; all by default.")
 @click.option("--skip", "not_these", default="", help="Ids or patterns that count as not tested.")
+@click.option("--tests", default="", help="Comma-separated parts of test names; all by default.")
 @click.option("--controls", is_flag=True, help="Run the negative controls too: each must fail as it says.")
 @click.option("--suite", "suites", default="", help="Comma-separated suites (folders of suites/). All by default.")
 @click.option("--workers", type=int, default=0, help="Tests at a time; chosen from the cluster's size by default.")
@@ -61,6 +62,7 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, workers: int, **gi
         cluster="kubeconfig" if given["kubeconfig"] or given["kube_context"] else "embedded",
         context=given["kube_context"],
         stack=PROBE,
+        lenient=True,
         **{name: given[name] for name in Options.__dataclass_fields__ if name in given},
     )
     if workers < 0:
@@ -68,8 +70,15 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, workers: int, **gi
     targets = nightly.suite_paths(given["suites"])
     selected = {name: ",".join(ids(given[name])) for name in ("only", "not_these")}
     options.seed = options.seed or int.from_bytes(os.urandom(3)) + 1
-    params = {**run_params(options), "stack": "", "kind": "conformance", "tier": given["tier"], **selected}
-    run = RunDir.create(runs.resolve(), {**params, "controls": given["controls"]})
+    params = {
+        **run_params(options),
+        "stack": "",
+        "kind": "conformance",
+        "tier": given["tier"],
+        "tests": given["tests"],
+        **selected,
+    }
+    run = RunDir.create(runs.resolve(), params)
     say(f"run {run.path}")
     code, info, left = Verdict.ERROR.exit_code, None, list[str]()
     with nightly.interruptible():
@@ -116,7 +125,7 @@ def run_tests(info: ClusterInfo, options: Any, run: RunDir, targets: list[str], 
             if codes[-1] == INTERRUPTED:
                 return INTERRUPTED
     if set(codes) == {PYTEST_EMPTY}:
-        raise UsageError("no conformance test fits", do="leave out --only, --suite or --tier quick")
+        raise UsageError("no conformance test fits", do="leave out --only, --tests, --suite or --tier quick")
     say(f"tests ended after {time.monotonic() - started:.1f} s, {workers} at a time")
     return max(code for code in codes if code != PYTEST_EMPTY)
 
@@ -136,6 +145,8 @@ def pytest_argv(
     for name in ("only", "not_these"):
         if given[name]:
             argv += [f"--{name.replace('_', '-')}", given[name]]
+    if given["tests"]:
+        argv += ["-k", " or ".join(part.strip() for part in given["tests"].split(",") if part.strip())]
     if options.keep:
         argv.append("--keep")
     if workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from steadyset.errors import UsageError
@@ -33,4 +34,11 @@ def select(patterns: list[str]) -> list[str]:
     return [r.id for r in REQUIREMENTS if r.id in found]
 
 
-__all__ = ["REQUIREMENTS", "Requirement", "requirement", "select"]
+def blamed(covered: Iterable[str], broken_rules: Iterable[str]) -> list[str]:
+    """Of the requirements that a test covers, those that one of the broken rules judges; all when that names none."""
+    ids, rules = list(covered), set(broken_rules)
+    named = [r.id for r in REQUIREMENTS if r.id in ids and rules & set(r.rules)]
+    return named or ids
+
+
+__all__ = ["REQUIREMENTS", "Requirement", "blamed", "requirement", "select"]

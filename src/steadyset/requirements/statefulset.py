@@ -129,7 +129,6 @@ STATEFULSET: tuple[Requirement, ...] = (
         "Two hundred StatefulSets of three that start at once keep their order, every one.",
         _CONCEPT + "#deployment-and-scaling-guarantees",
         ("ordered-recovery",),
-        open="it needs more nodes than real kubelets fit on one machine: simulated ones are to come",
     ),
     Requirement(
         "STS-ORD-012",
