@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from steadyset.chaos.abort import AbortedError, stop_here, stop_in_cluster, this_run
+from steadyset.chaos.blast import Hits, admit, default_hits, refuse_beyond
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
-from steadyset.chaos.kube import Kube, UnreachableError
+from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, new_record
 from steadyset.chaos.watchdog import open_cluster, start_watchdog
 from steadyset.clusterinfo import ClusterInfo
@@ -58,34 +60,49 @@ class Act:
         self.outcome = Outcome(fault=fault.name, target=target)
         self.record: Record | None = None
         self.renewing: list[Callable[[], None]] = []  # what else is to be done at each renewal
+        self.aborted = threading.Event()
         self._stop = threading.Event()
         self._renewers: list[threading.Thread] = []
 
     @contextmanager
-    def injecting(self, undo: Json | None = None) -> Iterator[None]:
-        """The fault is injected in this block. With `undo`, the ledger and the watchdog stand before it starts."""
+    def injecting(self, undo: Json | None = None, hits: Hits | None = None) -> Iterator[None]:
+        """The fault is injected in this block. With `undo`, the ledger and the watchdog stand before it starts.
+
+        `hits` is what it does harm to; by default its target, or the target's node with the pods on it. UsageError,
+        before anything is done, when that goes beyond the blast radius.
+        """
+        hits = hits or default_hits(self.fault, self.kube, self.namespace, self.target)
+        refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
         if undo is not None:
-            self._write_ahead(undo)
+            self._write_ahead(undo, hits)
+        else:
+            self._start(self._look_for_stops)
         self.outcome.inject_ns = time.monotonic_ns()
         with self._noting_errors():
             yield
 
-    def _write_ahead(self, undo: Json) -> None:
+    def _write_ahead(self, undo: Json, hits: Hits) -> None:
         record = new_record(self.fault.name, self.namespace, self.target, self.ttl_s, undo)
+        record.pods, record.nodes, record.run = hits.pods, hits.nodes, this_run()
         found = getattr(self.fault.load(), "found", None)
         record.found = found(self.info, self.kube, undo) if found else {}
         HostLedger(self.info).write(record)
         self.record = record
         try:
             ClusterLedger(self.info, self.kube, self.namespace).write(record)
+            # Again, now that others see this one: of two that begin at the same moment at most one goes on.
+            refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits, own=record.id)
             start_watchdog(self.info, record)
         except BaseException:
             self.forget()
             raise
-        for renew in (self._renew, self._renew_in_cluster):
-            thread = threading.Thread(target=renew, name=f"lease {record.id}", daemon=True)
-            thread.start()
-            self._renewers.append(thread)
+        self._start(self._renew)
+        self._start(self._renew_in_cluster)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=f"lease of {self.fault} on {self.target}", daemon=True)
+        thread.start()
+        self._renewers.append(thread)
 
     def _renew(self) -> None:
         """Renew the machine's record, and what else the fault has to renew; this is what the watchdog looks at."""
@@ -98,6 +115,8 @@ class Act:
                 if self.record.is_expired() or not host.renew(self.record):
                     self.lose_bite("the lease ran out and the fault was undone by its watchdog")
                     return
+                if stop := stop_here(self.info, self.record.run):
+                    self.abort(str(stop))
             except SteadysetError as error:
                 self.lose_bite(f"the lease could not be renewed: {error}")
                 return
@@ -105,10 +124,30 @@ class Act:
     def _renew_in_cluster(self) -> None:
         """Renew the cluster's copy: apart, since the API server may be what the fault has stopped."""
         assert self.record is not None
-        ledger = ClusterLedger(self.info, Kube(self.info), self.namespace)
+        kube = Kube(self.info)
+        ledger = ClusterLedger(self.info, kube, self.namespace)
         while not self._stop.wait(RENEW_S):
-            with suppress(UnreachableError):
-                ledger.renew(self.record)
+            with suppress(UnreachableError, RefusedError):
+                if why := ledger.renew(self.record):
+                    self.abort(f"aborted by an observer: {why}")
+                if stop := stop_in_cluster(self.info, kube, self.namespace, self.record.run):
+                    self.abort(str(stop))
+
+    def _look_for_stops(self) -> None:
+        """For faults without a lease: whether an observer stops what is still going on, its proof for example."""
+        kube = Kube(self.info)
+        while not self._stop.wait(RENEW_S):
+            with suppress(UnreachableError, RefusedError):
+                if stop := stop_here(self.info, this_run()) or stop_in_cluster(
+                    self.info, kube, self.namespace, this_run()
+                ):
+                    self.abort(str(stop))
+
+    def abort(self, why: str) -> None:
+        """An observer wants the fault healed now: whatever waits on it ends, and the run says so."""
+        if not self.outcome.heal_ns and not self.outcome.error:
+            self.outcome.error = why
+        self.aborted.set()
 
     def lose_bite(self, why: str) -> None:
         """Say that the fault no longer bites as claimed; the run is then INVALID."""
@@ -196,9 +235,15 @@ class Act:
         self.outcome.healing = lines
 
     def until(self, condition: Callable[[], T | None], what: str, deadline: str, describe: Callable[[], str]) -> T:
-        """Wait for a condition of a proof within the fault's deadline of that name."""
+        """Wait for a condition of a proof within the fault's deadline of that name; AbortedError when one aborts it."""
+
+        def unless_aborted() -> T | None:
+            if self.aborted.is_set() and not self.outcome.heal_ns:
+                raise AbortedError(self.outcome.error)
+            return _reachable(condition)
+
         return wait_for(
-            lambda: _reachable(condition),
+            unless_aborted,
             what=what,
             deadline_name=f"{self.fault}.{deadline}",
             deadline_s=self.deadlines[deadline],
@@ -235,7 +280,8 @@ def begin(
 
     `deadlines` replace the fault's own by name, in seconds.
     Errors: UsageError for an unknown deadline, a TTL that cannot be renewed in time, a cluster without what the fault
-    needs, or the same fault on the same target still going on in this process.
+    needs or that nobody confirmed, a namespace that has not opted in, an account without the rights, or the same fault
+    on the same target still going on in this process; AbortedError while an observer has stopped faults.
     """
     if ttl_s <= RENEW_S:
         raise UsageError(
@@ -252,6 +298,7 @@ def begin(
         raise UsageError(f"{fault} on {namespace}/{target} is still going on", do="heal it first")
     act = Act(fault, info, namespace, target, ttl_s)
     act.deadlines |= replaced_deadlines(fault, deadlines)
+    admit(fault, info, act.kube, namespace, target)
     _ACTS[key] = act
     return act
 

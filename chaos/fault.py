@@ -8,6 +8,8 @@ from types import ModuleType
 
 import msgspec
 
+from steadyset.chaos.rights import Right
+
 TTL_S = 10.0  # a lease that nobody renews for this long is over
 RENEW_S = 2.0  # a live fault renews its lease this often
 UNDO_SLACK_S = 5.0  # an undo is issued within TTL_S + UNDO_SLACK_S of the last renewal
@@ -26,7 +28,8 @@ class Fault(msgspec.Struct, kw_only=True, frozen=True):
 
     `deadlines` are seconds by name; every fault has `bite_s` (until the bite is proven) and `heal_s` (until the heal
     is proven). `capabilities` are names out of `clusterinfo.CAPABILITIES`; none means a kubeconfig is enough.
-    `target` says what a target is: "pod", "node" or "cluster".
+    `target` says what a target is: "pod", "node" or "cluster". `rights` are what it does in the API, for accounts that
+    are not an administrator's. `disturbs` is False when running pods go on as if nothing was.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Fault(msgspec.Struct, kw_only=True, frozen=True):
     deadlines: dict[str, float]
     capabilities: tuple[str, ...] = ()
     target: str = "pod"
+    rights: tuple[Right, ...] = ()
+    disturbs: bool = True
 
     def __str__(self) -> str:
         return self.name

@@ -14,6 +14,7 @@ from steadyset.errors import InvalidError
 
 __all__ = ["hold"]
 
+ABORT_POLL_S = 0.1  # how often a hold looks whether it was aborted
 BITTEN = "bitten.json"  # written into the control folder once the bite is proven
 
 
@@ -21,7 +22,8 @@ def hold(seconds: float, control: str = "", release: int = -1) -> dict[str, Any]
     """Keep the injected faults in place for `seconds` at most; at once over when none of them bites.
 
     `control` is a folder into which `bitten.json` is written when the hold begins. `release` is the inherited read end
-    of a pipe: the hold also ends when its writer closes it or dies, be it before the hold began.
+    of a pipe: the hold also ends when its writer closes it or dies, be it before the hold began. It ends as well when
+    an observer aborts a fault.
     """
     began = time.monotonic_ns()
     if not acts() or not all(act.outcome.bitten_ns for act in acts()):
@@ -33,5 +35,12 @@ def hold(seconds: float, control: str = "", release: int = -1) -> dict[str, Any]
     poll = select.poll()
     if release >= 0:
         poll.register(release, select.POLLIN | select.POLLHUP)
-    released = poll.poll(seconds * 1000)
-    return {"held_ns": time.monotonic_ns() - began, "why": "released" if released else "time over"}
+    end, why = time.monotonic() + seconds, "time over"
+    while (left := end - time.monotonic()) > 0:
+        if poll.poll(1000 * min(left, ABORT_POLL_S)):
+            why = "released"
+            break
+        if any(act.aborted.is_set() for act in acts()):
+            why = "aborted"
+            break
+    return {"held_ns": time.monotonic_ns() - began, "why": why}

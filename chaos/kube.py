@@ -41,6 +41,7 @@ class Kube:
         except config.ConfigException as error:
             raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
         self._api.configuration.retries = False
+        self.server = str(self._api.configuration.host)  # its URL
 
     def request(
         self, method: str, path: str, body: Json | None = None, *, content_type: str = "", **query: str

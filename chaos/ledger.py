@@ -23,12 +23,17 @@ from steadyset.errors import InstrumentError
 
 SYSTEM_NAMESPACE = "steadyset-system"
 LABEL = "steadyset.io/ledger"
+ABORT = "steadyset.dev/abort"  # annotation on a record: heal this fault now, and why
 PREFIX = "steadyset-fault-"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """One fault's entry. `undo` is what the fault's `undo` function needs; `found` is what it found before."""
+    """One fault's entry. `undo` is what the fault's `undo` function needs; `found` is what it found before.
+
+    `pods` (in its namespace) and `nodes` are what it holds, for the caps on how much is hit at a time; `run` is the ID
+    of the run it belongs to, "" for none.
+    """
 
     id: str
     fault: str
@@ -43,6 +48,9 @@ class Record(msgspec.Struct, kw_only=True):
     written_ns: int = 0
     expires_ns: int = 0
     renewals: int = 0
+    pods: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    run: str = ""
 
     def is_ours(self) -> bool:
         """Whether this machine, since this boot, wrote it: only then do its times mean anything here."""
@@ -169,26 +177,30 @@ class ClusterLedger:
         except RefusedError as error:
             if error.status != 404 or not self.own_namespace:
                 raise
-            self._make_namespace()
+            self.make_namespace()
             self.kube.request("POST", self._base, body)
 
-    def _make_namespace(self) -> None:
+    def make_namespace(self) -> None:
+        """Create the namespace of the records where that is ours; nothing happens when it is there."""
+        if not self.own_namespace:
+            return
         try:
             self.kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         except RefusedError as error:
             if error.status != 409:
                 raise
 
-    def renew(self, record: Record) -> bool:
-        """Write the record again, so that its resourceVersion moves. False when it is gone."""
+    def renew(self, record: Record) -> str:
+        """Write the record again, so that its resourceVersion moves. Why the fault must end, "" when it may go on."""
         patch = {"data": {"record": msgspec.json.encode(record).decode()}}
         try:
-            self.kube.request("PATCH", f"{self._base}/{PREFIX}{record.id}", patch)
+            written = self.kube.request("PATCH", f"{self._base}/{PREFIX}{record.id}", patch)
         except RefusedError as error:
             if error.status == 404:
-                return False
+                return "its record was deleted from the cluster"
             raise
-        return True
+        annotations: dict[str, str] = written["metadata"].get("annotations") or {}
+        return f"its record was annotated: {annotations[ABORT] or 'no reason given'}" if ABORT in annotations else ""
 
     def remove(self, record_id: str) -> None:
         """Forget a record; nothing happens when it is gone already."""

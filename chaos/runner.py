@@ -21,7 +21,9 @@ from typing import Any
 
 import msgspec
 
+from steadyset.chaos.abort import RUN_VARIABLE
 from steadyset.chaos.act import Outcome, refuse_incapable, replaced_deadlines
+from steadyset.chaos.blast import VARIABLE
 from steadyset.chaos.experiment import compile_experiment
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.hold import BITTEN
@@ -56,11 +58,14 @@ def inject(
     *,
     namespace: str = "default",
     hold_max_s: float = HOLD_MAX_S,
+    max_pods: str = "",
+    max_nodes: str = "",
     **params: Any,
 ) -> Iterator[FaultSpan]:
     """Inject `fault` on `target`, yield its span once the bite is proven, heal on leaving and fill the span.
 
-    `params` go to the fault's `inject` function (`deadlines={"heal_s": 60}` replaces the fault's own). The journal is
+    `params` go to the fault's `inject` function (`deadlines={"heal_s": 60}` replaces the fault's own). `max_pods` and
+    `max_nodes` replace the caps on how much may be out of order at a time (`blast.limits`). The journal is
     journals/<slug>-<fault>.json below the run, beside the experiment and its log.
     Errors: UsageError when the cluster lacks a capability (nothing is started then);
     FaultError (an InvalidError) when the fault did not bite, lost its bite, or its heal was not proven within
@@ -70,6 +75,8 @@ def inject(
     info = located(info)
     deadlines = fault.deadlines | replaced_deadlines(fault, params.get("deadlines"))
     child = _Child(run_dir, slug, fault, target, deadlines)
+    given = {RUN_VARIABLE: run_dir.path.name, VARIABLE + "MAX_PODS": max_pods, VARIABLE + "MAX_NODES": max_nodes}
+    child.environment |= {name: value for name, value in given.items() if value}
     child.start(info, namespace, hold_max_s, params)
     try:
         child.wait_bitten()
@@ -99,6 +106,7 @@ class _Child:
         self.log = self.journal.with_suffix(".log")
         self.span = FaultSpan(fault=fault.name, target=target, journal=str(self.journal.relative_to(run_dir.path)))
         self.control = Path(tempfile.mkdtemp(prefix="steadyset-fault-"))
+        self.environment = dict(os.environ)
         self._held, self._keep = os.pipe()  # the child polls one end; while this process keeps the other, it holds
 
     def start(self, info: ClusterInfo, namespace: str, hold_max_s: float, params: dict[str, Any]) -> None:
@@ -116,6 +124,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                env=self.environment,
                 start_new_session=True,
                 pass_fds=(self._held,),
             )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
+from steadyset.chaos.blast import Hits
 from steadyset.chaos.cut import Cut, Member, member_of
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.inside import address_in, pod_namespaces
@@ -64,7 +65,8 @@ def inject(
     cut = Cut(act.info, namespace, members, cuts, {name: [p.address for p in ps] for name, ps in places.items()})
     act.memory.update(cut=cut, direction=direction, places=places, proofs=_Proofs(act, cut, places))
     act.memory["proofs"].need_open()
-    with act.injecting({"pods": {m.name: m.uid for m in members}}):
+    hits = Hits(pods=side if places else (), cuts=partition.cuts if partition else frozenset(), verb="cut off")
+    with act.injecting({"pods": {m.name: m.uid for m in members}}, hits):
         assert act.record is not None
         cut.on_lost, cut.on_replaced = act.lose_bite, lambda member: _note_replaced(act, member)
         cut.apply(table_name(act.record.id), ttl_s)

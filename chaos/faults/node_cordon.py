@@ -10,6 +10,7 @@ from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Json, Kube
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.phases import bite, recovered, undo_now
+from steadyset.chaos.rights import Right
 from steadyset.chaos.targets import node_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError
@@ -22,6 +23,8 @@ FAULT = Fault(
     summary="cordon a node, so that no pod is scheduled to it",
     deadlines={"bite_s": 15.0, "heal_s": 15.0},
     target="node",
+    rights=(Right("", "nodes", ("get", "patch"), "cordon the node", namespaced=False),),
+    disturbs=False,
 )
 TAINT = "node.kubernetes.io/unschedulable"
 

@@ -6,11 +6,13 @@ import time
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
+from steadyset.chaos.blast import Hits
 from steadyset.chaos.cordon import cordon, our_cordons, uncordon
 from steadyset.chaos.eviction import evict
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Json, Kube, controller_of, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
+from steadyset.chaos.rights import Right
 from steadyset.chaos.targets import NODE_PREFIX, node_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
@@ -23,6 +25,11 @@ FAULT = Fault(
     summary="cordon a pod's node and evict its pods through the eviction API, disruption budgets respected",
     deadlines={"bite_s": 120.0, "heal_s": 240.0},
     target="node",
+    rights=(
+        Right("", "nodes", ("get", "patch"), "cordon the node", namespaced=False),
+        Right("", "pods", ("list",), "find what runs on the node", namespaced=False),
+        Right("", "pods", ("create",), "evict whatever runs on it", namespaced=False, subresource="eviction"),
+    ),
 )
 MIRROR = "kubernetes.io/config.mirror"
 
@@ -55,7 +62,9 @@ def inject(
         raise InvalidError(f"a drain does not evict pod {target}, so it cannot be its target", do="aim at node/NAME")
     named = {_name(p) for p in pods if (controller_of(p) or {}).get("kind") == "StatefulSet"}
     act.memory.update(node=node, pods={uid_of(p): _name(p) for p in pods}, named=named, blocked={})
-    with act.injecting({"node": node}):
+    # Its pods go one after the other, as their disruption budgets allow.
+    aimed = () if target.startswith(NODE_PREFIX) else (target,)
+    with act.injecting({"node": node}, Hits(pods=aimed, nodes=(node,), verb="evicted")):
         assert act.record is not None
         cordon(act.kube, node, act.record.id)
     return act.report()

@@ -9,6 +9,7 @@ from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Json, Kube, RefusedError, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.phases import bite, recovered, undo_now
+from steadyset.chaos.rights import Right
 from steadyset.chaos.targets import node_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, InvalidError
@@ -21,6 +22,7 @@ FAULT = Fault(
     summary="taint a node (default: out of service, NoExecute), so that its pods are evicted",
     deadlines={"bite_s": 60.0, "heal_s": 240.0},
     target="node",
+    rights=(Right("", "nodes", ("get", "patch"), "taint the node", namespaced=False),),
 )
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 CONFLICT_RETRIES = 20  # a node's status is written every few seconds: conflicts are rare and short

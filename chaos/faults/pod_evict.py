@@ -9,6 +9,7 @@ from steadyset.chaos.eviction import evict
 from steadyset.chaos.fault import Fault, Lease
 from steadyset.chaos.kube import controller_of, is_ready, short, uid_of
 from steadyset.chaos.phases import bite, no_undo, recovered, undo_now
+from steadyset.chaos.rights import Right
 from steadyset.errors import UsageError
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
@@ -18,6 +19,7 @@ FAULT = Fault(
     lease=Lease.ONE_SHOT,
     summary="evict a pod through the eviction API, its disruption budget respected",
     deadlines={"bite_s": 60.0, "heal_s": 180.0},
+    rights=(Right("", "pods", ("create",), "evict the pod", subresource="eviction"),),
 )
 
 

@@ -9,6 +9,7 @@ from steadyset.chaos.act import Act, begin, resume
 from steadyset.chaos.fault import Fault, Lease
 from steadyset.chaos.inside import container_inits
 from steadyset.chaos.kube import container_ids, controller_of, is_ready, short, uid_of
+from steadyset.chaos.rights import Right
 from steadyset.errors import InvalidError, UsageError
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
@@ -18,6 +19,7 @@ FAULT = Fault(
     lease=Lease.ONE_SHOT,
     summary="delete a pod with grace 0, or SIGKILL the main process of its containers",
     deadlines={"bite_s": 30.0, "heal_s": 180.0},
+    rights=(Right("", "pods", ("delete",), "kill the pod"),),
 )
 MODES = ("delete", "sigkill")
 

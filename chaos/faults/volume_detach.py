@@ -9,6 +9,7 @@ from steadyset.chaos.act import Act, begin, resume
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Kube, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
+from steadyset.chaos.rights import Right
 from steadyset.chaos.volumes import (
     ATTACHMENTS,
     DEAD,
@@ -30,6 +31,7 @@ FAULT = Fault(
     summary="delete the VolumeAttachment of a pod's volume while it is in use, so that its writes fail",
     deadlines={"bite_s": 60.0, "heal_s": 240.0},
     capabilities=("volume-attach", "node-exec"),
+    rights=(Right("storage.k8s.io", "volumeattachments", ("list", "delete"), "detach the volume", namespaced=False),),
 )
 
 

@@ -52,6 +52,7 @@ class ClusterInfo(msgspec.Struct, kw_only=True):
     bin_dir: str = ""  # folder with kubectl, ctr, …
     image_prefix: str = ""  # registry prefix for our images; "" where they are preloaded
     pull_secret: str = ""
+    confirmed: str = ""  # the UID that the user confirmed, where the cluster is not ours
     differs: dict[str, str] = {}  # flags that differ from upstream's defaults
     path: str = ""  # where this file lies
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from steadyset.chaos.blast import ALLOWED, OPT_IN, VARIABLE
 from steadyset.chaos.kube import Kube, is_ready
 from steadyset.chaos.netpath import Place
 from steadyset.clusterinfo import ClusterInfo
@@ -76,7 +77,7 @@ def kube(cluster: ClusterInfo) -> Kube:
 def namespace(cluster: ClusterInfo, kube: Kube) -> Iterator[str]:
     """A namespace with a StatefulSet `member` of three Ready pods with a claim each."""
     name = f"chaos-{secrets.token_hex(3)}"
-    kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {OPT_IN: ALLOWED}}})
     bases = {"Service": "api/v1", "PodDisruptionBudget": "apis/policy/v1", "StatefulSet": "apis/apps/v1"}
     text = (Path(__file__).parent / "workload.yaml").read_text().replace("IMAGE", images.reference("probe"))
     try:
@@ -95,8 +96,9 @@ def namespace(cluster: ClusterInfo, kube: Kube) -> Iterator[str]:
 
 
 @pytest.fixture
-def ready(kube: Kube, namespace: str) -> str:
-    """The namespace, once all of its members are Ready."""
+def ready(kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The namespace, once all of its members are Ready. After a drain two of them may share a node: no cap on pods."""
+    monkeypatch.setenv(f"{VARIABLE}MAX_PODS", "all")
     wait_all_ready(kube, namespace)
     return namespace
 

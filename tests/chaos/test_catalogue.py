@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from steadyset.chaos.blast import ALLOWED, OPT_IN
 from steadyset.chaos.faults import FAULTS, fault_named
+from steadyset.chaos.kube import Kube
 from steadyset.chaos.ledger import HostLedger
 from steadyset.chaos.runner import FaultError, inject
 from steadyset.chaos.sweep import sweep
@@ -82,6 +84,7 @@ API_ONLY = [("pod-kill", {}), ("pod-evict", {}), ("node-cordon", {}), ("node-dra
 @pytest.mark.parametrize(("name", "params"), API_ONLY, ids=[case[0] for case in API_ONLY])
 def test_a_kubeconfig_alone_is_enough(
     cluster: ClusterInfo,
+    kube: Kube,
     ready: str,
     run_dir: RunDir,
     tmp_path: Path,
@@ -91,7 +94,9 @@ def test_a_kubeconfig_alone_is_enough(
 ) -> None:
     """The same cluster as a foreign one: no cluster file, no capabilities, the ledger in the target's namespace."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    foreign = ClusterInfo(name="default", provider="kubeconfig", kubeconfig=cluster.kubeconfig)
+    foreign = ClusterInfo(name="d", provider="kubeconfig", kubeconfig=cluster.kubeconfig, confirmed=cluster.uid)
+    node = kube.need_pod(ready, "member-1")["spec"]["nodeName"]
+    kube.request("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"labels": {OPT_IN: ALLOWED}}})
     with inject(foreign, run_dir, "case", fault_named(name), "member-1", namespace=ready, **params) as span:
         assert span.bite
     assert span.error == ""

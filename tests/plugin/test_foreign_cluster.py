@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from steadyset.chaos.blast import OPT_IN
 from steadyset.errors import UsageError
 from steadyset.fixtures.clusters.kubeconfig import RIGHTS, look_at, stack_namespaces
-from steadyset.fixtures.stacks.workspace import CHAOS_LABEL
 from steadyset.fixtures.standing import LABEL
 
 MANIFEST = Path(__file__).parent.parent.parent / "docs" / "rbac.yaml"
@@ -45,7 +45,7 @@ def test_the_manifest_has_a_namespace_for_each_stack() -> None:
     assert set(documents("Namespace")) == {"/steadyset", *(f"/{name}" for name in stack_namespaces())}
     for name in stack_namespaces():
         labels = documents("Namespace")[f"/{name}"]["metadata"]["labels"]  # type: ignore[index]
-        assert (labels[CHAOS_LABEL], labels[LABEL]) == ("allowed", "true")
+        assert (labels[OPT_IN], labels[LABEL]) == ("allowed", "true")
         assert f"{name}/steadyset" in documents("RoleBinding")
 
 

@@ -92,7 +92,7 @@ def check_cluster(kubeconfig: str, context: str, storage_class: str) -> list[Fin
         )
     except SteadysetError as error:
         findings.append(failed("StorageClass", error))
-    lacking = provider.rights_lacking(api)
+    lacking = provider.rights_lacking(info)
     findings.append(
         Finding(
             name="rights",

@@ -1,0 +1,65 @@
+"""What an account must be allowed to do, and what of it it may not: asked of the API server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from steadyset.chaos.kube import Kube
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+class Right(msgspec.Struct, frozen=True):
+    """One thing that is done in a cluster; `namespaced` ones are needed in the namespaces that it is done in only."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    why: str
+    namespaced: bool = True
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        name = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        return f"{'/'.join(self.verbs)} {name}{'.' + self.group if self.group else ''}"
+
+
+# What every fault does before it does anything, and what those with something to undo write ahead.
+LOOK = (
+    Right("", "namespaces", ("get",), "see whether the namespace is open to faults", namespaced=False),
+    Right("", "pods", ("get", "list"), "find the target and its workload"),
+    Right("", "configmaps", ("get", "list"), "see whether faults are stopped, and which are live"),
+)
+LEDGER = (Right("", "configmaps", ("create", "patch", "delete"), "undo ledger"),)
+
+
+def lacking(kube: Kube, rights: Iterable[Right], namespaces: Iterable[str]) -> list[Right]:
+    """Those of `rights` that the account does not have in one of `namespaces`, with the verbs it lacks.
+
+    Source: SelfSubjectAccessReview, which the authorizers themselves answer.
+    """
+    places, found = list(namespaces), []
+    for right in rights:
+        spaces = places if right.namespaced else [""]
+        verbs = tuple(v for v in right.verbs if not all(_allowed(kube, right, v, space) for space in spaces))
+        if verbs:
+            found.append(msgspec.structs.replace(right, verbs=verbs))
+    return found
+
+
+def _allowed(kube: Kube, right: Right, verb: str, namespace: str) -> bool:
+    attributes = {
+        "group": right.group,
+        "resource": right.resource,
+        "subresource": right.subresource,
+        "verb": verb,
+        "namespace": namespace,
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    return bool(kube.request("POST", REVIEWS, body).get("status", {}).get("allowed"))
