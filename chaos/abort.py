@@ -71,9 +71,10 @@ def stop_in_cluster(info: ClusterInfo, kube: Kube, namespace: str, run: str) -> 
     return stop if stop.concerns(run) else None
 
 
-def refuse_stopped(info: ClusterInfo, kube: Kube, namespace: str) -> None:
-    """AbortedError while faults are stopped."""
-    stop = stop_here(info, this_run()) or stop_in_cluster(info, kube, namespace, this_run())
+def refuse_stopped(info: ClusterInfo, kube: Kube, namespace: str, run: str = "") -> None:
+    """AbortedError while the faults of `run` (default: this process's) are stopped."""
+    run = run or this_run()
+    stop = stop_here(info, run) or stop_in_cluster(info, kube, namespace, run)
     if stop is not None:
         raise AbortedError(
             f"no fault is begun: {stop}",

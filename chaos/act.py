@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from steadyset.chaos.abort import AbortedError, stop_here, stop_in_cluster, this_run
-from steadyset.chaos.blast import Hits, admit, default_hits, refuse_beyond
+from steadyset.chaos.blast import Hits, admit, default_hits, refuse_beyond, refuse_incapable
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, new_record
@@ -310,18 +310,6 @@ def replaced_deadlines(fault: Fault, deadlines: dict[str, float] | None) -> dict
             f"{fault} has no deadline {', '.join(unknown)}", expected=f"some of: {', '.join(fault.deadlines)}"
         )
     return deadlines or {}
-
-
-def refuse_incapable(fault: Fault, info: ClusterInfo) -> None:
-    """UsageError when the cluster lacks a capability that the fault needs."""
-    missing = [c for c in fault.capabilities if not info.can(c)]
-    if missing:
-        raise UsageError(
-            f"{fault} needs what cluster {info.name} ({info.provider}) does not offer",
-            expected=", ".join(fault.capabilities),
-            seen=", ".join(info.capabilities) or "no capabilities",
-            do="report it as not tested, or use the embedded cluster",
-        )
 
 
 def resume(fault: Fault, namespace: str, target: str) -> Act:

@@ -50,8 +50,9 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     confirm_uid: str = ""
 
 
-def limits() -> Limits:
-    """From the environment (STEADYSET_CHAOS_MAX_PODS, _MAX_NODES, _CONFIRM_UID), else `[chaos]` of steadyset.toml."""
+def limits(**given: str) -> Limits:
+    """As given by name, else from the environment (STEADYSET_CHAOS_MAX_PODS, _MAX_NODES, _CONFIRM_UID), else from
+    `[chaos]` of steadyset.toml. "" is as good as not given."""
     table: dict[str, object] = {}
     if FILE.is_file():
         try:
@@ -63,7 +64,8 @@ def limits() -> Limits:
                 f"{FILE}: [{TABLE}] has no setting {', '.join(sorted(unknown))}", expected=", ".join(SETTINGS)
             )
     values = {
-        name.replace("-", "_"): os.environ.get(VARIABLE + name.replace("-", "_").upper(), "")
+        name.replace("-", "_"): given.get(name.replace("-", "_"), "")
+        or os.environ.get(VARIABLE + name.replace("-", "_").upper(), "")
         or str(table.get(name, default))
         for name, default in SETTINGS.items()
     }
@@ -75,6 +77,18 @@ def limits() -> Limits:
 def ours(info: ClusterInfo) -> bool:
     """Whether the cluster is one that steadyset made: its nodes and control plane are then ours to break."""
     return info.provider == "embedded"
+
+
+def refuse_incapable(fault: Fault, info: ClusterInfo) -> None:
+    """UsageError when the cluster lacks a capability that the fault needs."""
+    missing = [c for c in fault.capabilities if not info.can(c)]
+    if missing:
+        raise UsageError(
+            f"{fault} needs what cluster {info.name} ({info.provider}) does not offer",
+            expected=", ".join(fault.capabilities),
+            seen=", ".join(info.capabilities) or "no capabilities",
+            do="report it as not tested, or use the embedded cluster",
+        )
 
 
 def admission(
@@ -238,11 +252,20 @@ def reach(
     return found
 
 
-def refuse_beyond(info: ClusterInfo, kube: Kube, fault: Fault, namespace: str, hits: Hits, *, own: str = "") -> Reach:
+def refuse_beyond(
+    info: ClusterInfo,
+    kube: Kube,
+    fault: Fault,
+    namespace: str,
+    hits: Hits,
+    *,
+    caps: Limits | None = None,
+    own: str = "",
+) -> Reach:
     """UsageError when the fault would go beyond the caps, or hit what steadyset itself needs."""
+    caps = caps or limits()
     refuse_self(kube, fault, namespace, hits)
-    found = reach(info, kube, namespace, hits, own=own)
-    caps = limits()
+    found = reach(info, kube, namespace, hits, caps=caps, own=own)
     for each, allowed in zip(found.losses, found.pods_allowed, strict=True):
         if each.hit and each.lost > allowed:
             raise _beyond(

@@ -202,6 +202,11 @@ class ClusterLedger:
         annotations: dict[str, str] = written["metadata"].get("annotations") or {}
         return f"its record was annotated: {annotations[ABORT] or 'no reason given'}" if ABORT in annotations else ""
 
+    def abort(self, record_id: str, reason: str) -> None:
+        """Ask whoever holds that fault to heal it now; its next renewal sees it."""
+        patch = {"metadata": {"annotations": {ABORT: reason}}}
+        self.kube.request("PATCH", f"{self._base}/{PREFIX}{record_id}", patch)
+
     def remove(self, record_id: str) -> None:
         """Forget a record; nothing happens when it is gone already."""
         try:

@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 
 from steadyset.chaos.abort import RUN_VARIABLE
-from steadyset.chaos.act import Outcome, refuse_incapable, replaced_deadlines
-from steadyset.chaos.blast import VARIABLE
+from steadyset.chaos.act import Outcome, replaced_deadlines
+from steadyset.chaos.blast import VARIABLE, refuse_incapable
 from steadyset.chaos.experiment import compile_experiment
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.hold import BITTEN

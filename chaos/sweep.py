@@ -7,6 +7,7 @@ of another machine by its ConfigMap not moving for a whole time-to-live, so cloc
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -54,16 +55,19 @@ def left_as_found(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     ]
 
 
-def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "") -> Swept:
+def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "", namespaces: Iterable[str] = ()) -> Swept:
     """Undo every orphan of the cluster. With `dry_run` only say so. Live faults, also of others, are left alone.
 
-    `namespace` is where the ConfigMaps lie on clusters that are not ours. Errors: UnreachableError when the API server
-    is away; records that need only this machine are undone all the same by their watchdogs.
+    `namespace` and `namespaces` are where the ConfigMaps lie on clusters that are not ours; those of this machine's
+    ledger are looked at besides. Errors: UnreachableError when the API server is away; records that need only this
+    machine are undone all the same by their watchdogs.
     """
     kube, swept = Kube(info), Swept()
     records = {record.id: record for record in HostLedger(info).records()}
     foreign: dict[str, tuple[Record, str]] = {}
-    for record, version in ClusterLedger(info, kube, namespace).records():
+    places = {namespace, *namespaces, *(record.namespace for record in records.values())}
+    ledgers = list({each.namespace: each for each in (ClusterLedger(info, kube, p) for p in sorted(places))}.values())
+    for record, version in (found for ledger in ledgers for found in ledger.records()):
         if record.id in records:
             continue
         if record.is_ours():
@@ -72,7 +76,7 @@ def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "") -> S
             foreign[record.id] = record, version
     orphans = [r for r in records.values() if r.is_expired()]
     alive = [r for r in records.values() if not r.is_expired()]
-    still = _not_moving(info, kube, namespace, foreign)
+    still = _not_moving(ledgers, foreign)
     orphans += still
     alive += [r for r, _ in foreign.values() if r not in still]
     swept.alive = [f"{r.id} on {r.namespace}/{r.target} (pid {r.pid} on {r.host})" for r in alive]
@@ -97,7 +101,7 @@ def _residue(info: ClusterInfo, kube: Kube, fault: Fault, live_ids: set[str]) ->
     return lines
 
 
-def _not_moving(info: ClusterInfo, kube: Kube, namespace: str, foreign: dict[str, tuple[Record, str]]) -> list[Record]:
+def _not_moving(ledgers: list[ClusterLedger], foreign: dict[str, tuple[Record, str]]) -> list[Record]:
     """Those records of other machines that nobody renews for a whole time-to-live."""
     if not foreign:
         return []
@@ -106,7 +110,7 @@ def _not_moving(info: ClusterInfo, kube: Kube, namespace: str, foreign: dict[str
     while suspects and time.monotonic() < end:
         pause(OBSERVE_POLL_S)
         try:
-            now = {record.id: version for record, version in ClusterLedger(info, kube, namespace).records()}
+            now = {record.id: version for ledger in ledgers for record, version in ledger.records()}
         except UnreachableError:
             continue
         suspects = {i: (r, v) for i, (r, v) in suspects.items() if now.get(i) == v}

@@ -65,8 +65,8 @@ def inject(
     cut = Cut(act.info, namespace, members, cuts, {name: [p.address for p in ps] for name, ps in places.items()})
     act.memory.update(cut=cut, direction=direction, places=places, proofs=_Proofs(act, cut, places))
     act.memory["proofs"].need_open()
-    hits = Hits(pods=side if places else (), cuts=partition.cuts if partition else frozenset(), verb="cut off")
-    with act.injecting({"pods": {m.name: m.uid for m in members}}, hits):
+    aimed = hits(act.kube, namespace, target, planes, shape, direction, peers)
+    with act.injecting({"pods": {m.name: m.uid for m in members}}, aimed):
         assert act.record is not None
         cut.on_lost, cut.on_replaced = act.lose_bite, lambda member: _note_replaced(act, member)
         cut.apply(table_name(act.record.id), ttl_s)
@@ -74,6 +74,23 @@ def inject(
     act.renewing.append(cut.renew)
     cut.follow()
     return act.report()
+
+
+def hits(
+    kube: Kube,
+    namespace: str,
+    target: str,
+    planes: list[str] | None = None,
+    shape: str = "isolate",
+    direction: str = "both",
+    peers: list[str] | None = None,
+) -> Hits:
+    """The cuts among the members; the target's side where a plane outside of them is cut too."""
+    names = [target, *(peers if peers is not None else peers_of(kube, namespace, target))]
+    inner = one_way(shape_named(shape)(names, target), direction) if "peers" in (planes or PLANES) else None
+    side = inner.side if inner else (target,)
+    outer = set(planes or ("api-server",)) - {"peers"}
+    return Hits(pods=side if outer else (), cuts=inner.cuts if inner else frozenset(), verb="cut off")
 
 
 def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:

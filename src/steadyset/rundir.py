@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,9 @@ class RunDir:
             raise UsageError(f"{self.path / 'run.json'} is damaged: {error}") from None
 
     def write_json(self, name: str, value: object) -> None:
-        """Write a JSON file below the run atomically."""
+        """Write a JSON file below the run atomically; several processes and threads may, and the last wins."""
         target = self.path / name
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")  # workers may write the same file
+        temporary = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
         temporary.rename(target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from steadyset import cli
 from steadyset.cli import nightly
@@ -140,3 +142,26 @@ def test_a_crash_is_no_fail(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         cli.main()
     assert ended.value.code == 4
     assert "steadyset itself broke: RuntimeError: a bug" in capsys.readouterr().err
+
+
+def test_a_plan_says_what_would_be_done_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests, faults with how they end, and the quorum; no cluster is brought up and no run is made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(nightly, "bring_up", lambda options: pytest.fail("a plan brought up a cluster"))
+    words = ["--plan", "--stack", "postgresql", "--suite", "failover,partition", "--json"]
+    done = CliRunner().invoke(nightly.command, words, catch_exceptions=False)
+    plan = json.loads(done.stdout)
+    assert {row["suite"] for row in plan["tests"]} == {"failover", "partition"}
+    assert {f["fault"] for row in plan["tests"] for f in row["faults"]} >= {
+        "pod-kill",
+        "node-drain",
+        "network-partition",
+    }
+    assert plan["quorum"].endswith("majority of 2 remains: writes should go on")
+    assert not any(row["control"] for row in plan["tests"]) and list(tmp_path.iterdir()) == []
+    printed = CliRunner().invoke(nightly.command, words[:-1], catch_exceptions=False).stdout
+    assert "network-partition (kernel-expiring); needs node-exec, else not tested" in printed
+    with pytest.raises(UsageError, match="no test fits"):
+        CliRunner().invoke(
+            nightly.command, ["--plan", "--suite", "failover", "--faults", "detach"], catch_exceptions=False
+        )

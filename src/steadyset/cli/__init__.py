@@ -25,6 +25,7 @@ COMMANDS = {
     "recheck": ("recheck", "Judge a saved run again, offline, with today's checkers."),
     "compare": ("compare", "Set two runs side by side: verdicts, recovery times, what changed."),
     "check": ("check", "Judge anyone's history (Jepsen EDN, JSON, text logs, Arrow) against a model."),
+    "chaos": ("chaos", "Inject leased faults into a deployed workload: one, a schedule, or a nemesis."),
     "sweep": ("sweep", "Find and undo faults that an interrupted run left behind."),
 }
 

@@ -50,6 +50,7 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the stack's namespace as it is at the end.")
 @click.option("--keep-cluster/--down", default=True, show_default=True, help="Keep the embedded cluster for next time.")
+@click.option("--plan", is_flag=True, help="Print what would be done, test by test, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> int:
     """Deploy a stack, drive load, run the faults, judge the evidence, write the page.
@@ -67,6 +68,10 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
     targets = suite_paths(given["suites"])
     faults = fault_names(given["faults"])
     check_stack(options.stack, options.variant)
+    if given["plan"]:
+        from steadyset.cli.nightly_plan import print_plan
+
+        return print_plan(options, selection(options, targets, faults, controls=given["controls"]), as_json=as_json)
     options.seed = options.seed or int.from_bytes(os.urandom(3)) + 1
     run = RunDir.create(runs.resolve(), {**run_params(options), "controls": given["controls"], "faults": faults})
     say(f"run {run.path}, seed {options.seed}")
@@ -151,14 +156,22 @@ def bring_up(options: Any) -> ClusterInfo:
 
 def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str], *, controls: bool) -> list[str]:
     """The pytest command that runs the suites against the cluster."""
-    argv = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(Path(targets[0]).parent)]
-    argv += ["--import-mode=importlib", "-p", "no:cacheprovider", "-q", "--no-header", "-rs", "--tb=short"]
+    argv = [sys.executable, "-m", "pytest", "-q", "--no-header", "-rs", "--tb=short"]
     argv += ["--run-dir", str(run.path), "--alluredir", str(run.path / "allure-results")]
-    for name in ("cluster_file", "stack", "variant", "seed", "users"):
+    for name in ("cluster_file", "seed", "users"):
         if getattr(options, name):
             argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     if options.keep:
         argv.append("--keep")
+    return argv + selection(options, targets, faults, controls=controls)
+
+
+def selection(options: Any, targets: list[str], faults: list[str], *, controls: bool) -> list[str]:
+    """pytest's arguments that select the tests."""
+    argv = ["-c", os.devnull, "--rootdir", str(Path(targets[0]).parent)]
+    argv += ["--import-mode=importlib", "-p", "no:cacheprovider", "--stack", options.stack]
+    if options.variant:
+        argv += ["--variant", options.variant]
     if faults:
         argv += ["--faults", ",".join(faults)]
     argv += ["-m", "not requirement" if controls else "not requirement and not control"]

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import click
 import msgspec
 
 from steadyset.chaos.sweep import Swept, sweep
-from steadyset.clusterinfo import ClusterInfo, load_cluster_info
-from steadyset.errors import UsageError
-from steadyset.fixtures.clusters.embedded.paths import state_dir
+from steadyset.cli.which import cluster_options, find_cluster
+from steadyset.clusterinfo import ClusterInfo
 
 NOT_CLEAN = 1
 
 
 @click.command("sweep")
-@click.option("--cluster", "cluster_file", type=click.Path(dir_okay=False), help="Cluster file of the cluster.")
-@click.option("--name", help="Name of an embedded cluster (default: the only one there is).")
-@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="A cluster that is not ours.")
+@cluster_options
 @click.option("--namespace", default="", help="Namespace that holds the ledger on a cluster that is not ours.")
 @click.option("--dry-run", is_flag=True, help="Say what would be undone, and undo nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-def command(
-    cluster_file: str | None,
-    name: str | None,
-    kubeconfig: str | None,
-    namespace: str,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def command(namespace: str, dry_run: bool, as_json: bool, **which: str) -> int:
     """Find and undo faults that an interrupted run left behind, and print what is not as it was found.
 
-    Faults that are still in progress, also those of other runners, are left alone. Exit code 0 when everything is as it
-    was found, 1 when something is not.
+    Faults that are still in progress, also those of other runners, are left alone. On a cluster that is not ours the
+    ledgers of every stack's namespace are looked at, or that of --namespace. Exit code 0 when everything is as it was
+    found, 1 when something is not.
     """
-    info = _cluster(cluster_file, name, kubeconfig)
-    swept = sweep(info, dry_run=dry_run, namespace=namespace)
+    info = find_cluster(**which)
+    swept = sweep(info, dry_run=dry_run, namespace=namespace, namespaces=[] if namespace else _stacks(info))
     if as_json:
         click.echo(msgspec.json.encode(swept))
     else:
@@ -45,27 +33,12 @@ def command(
     return 0 if swept.is_clean() else NOT_CLEAN
 
 
-def _cluster(cluster_file: str | None, name: str | None, kubeconfig: str | None) -> ClusterInfo:
-    if sum(bool(given) for given in (cluster_file, name, kubeconfig)) > 1:
-        raise UsageError("more than one cluster named", expected="one of --cluster, --name, --kubeconfig")
-    if kubeconfig:
-        if not Path(kubeconfig).is_file():
-            raise UsageError(f"no kubeconfig at {kubeconfig}")
-        return ClusterInfo(name="default", provider="kubeconfig", kubeconfig=str(Path(kubeconfig).resolve()))
-    if cluster_file:
-        return load_cluster_info(cluster_file)
-    if name:
-        return load_cluster_info(state_dir() / "clusters" / name / "cluster.json")
-    known = sorted((state_dir() / "clusters").glob("*/cluster.json"))
-    if len(known) == 1:
-        return load_cluster_info(known[0])
-    if not known and os.environ.get("KUBECONFIG"):
-        return _cluster(None, None, os.environ["KUBECONFIG"])
-    raise UsageError(
-        "which cluster?",
-        expected="--name X, --cluster FILE or --kubeconfig FILE",
-        seen=", ".join(p.parent.name for p in known) or "no embedded cluster",
-    )
+def _stacks(info: ClusterInfo) -> list[str]:
+    """The reference stacks' namespaces on a cluster that is not ours: its ledger lies where the targets are."""
+    from steadyset.chaos.blast import ours
+    from steadyset.fixtures.clusters.kubeconfig import stack_namespaces
+
+    return [] if ours(info) else stack_namespaces()
 
 
 def _print(swept: Swept, dry_run: bool) -> None:
