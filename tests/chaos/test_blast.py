@@ -58,7 +58,13 @@ def closed(kube: Kube) -> Iterator[str]:
 def single(kube: Kube, namespace: str) -> str:
     """A workload of one member, `single-0`."""
     labels = {"app": "single"}
-    pod = {"containers": [{"name": "single", "image": images.reference("probe"), "args": ["-data", "/tmp"]}]}
+    container = {
+        "name": "single",
+        "image": images.reference("probe"),
+        "env": [{"name": name, "value": "single"} for name in ("POD_NAME", "POD_UID", "NODE_NAME")],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    pod = {"containers": [container], "volumes": [{"name": "data", "emptyDir": {}}], "terminationGracePeriodSeconds": 1}
     body = {
         "metadata": {"name": "single"},
         "spec": {
@@ -70,8 +76,8 @@ def single(kube: Kube, namespace: str) -> str:
     }
     kube.request("POST", f"/apis/apps/v1/namespaces/{namespace}/statefulsets", body)
     wait_for(
-        lambda: kube.pod(namespace, "single-0"),
-        what="single-0 is there",
+        lambda: is_ready(kube.pod(namespace, "single-0")),
+        what="single-0 is Ready",
         deadline_name="SINGLE_DEADLINE_S",
         deadline_s=SINGLE_DEADLINE_S,
     )

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from steadyset.chaos.fault import RENEW_S, TTL_S, UNDO_SLACK_S
+from steadyset.chaos.fault import UNDO_SLACK_S
 from steadyset.chaos.inside import pod_processes, start_time, stopped
 from steadyset.chaos.kube import Kube, uid_of
 from steadyset.chaos.ledger import HostLedger
@@ -28,8 +29,11 @@ from steadyset.wait import pause, wait_for
 KILLS = int(os.environ.get("STEADYSET_RANDOM_KILLS", "5"))
 SEED = int(os.environ.get("STEADYSET_SEED", "0"))
 FAULTS = ("node-cordon", "pod-freeze", "network-partition", "volume-fill", "network-loss")
-LATEST_S = 8.0  # the latest moment of a kill: starting, injecting, proving, holding are all before
+TTL_S = 3.0  # short, so that many kills take minutes; what is shown does not depend on it
 STORY_DEADLINE_S = 90.0
+MOMENT_POLL_S = 0.005
+# When the kill comes: so long after this has happened, by how much being drawn. The machine may be slow or fast.
+MOMENTS = {"started": 3.0, "written": 0.4, "bitten": 2.5, "released": 0.6}
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -37,8 +41,10 @@ from steadyset.chaos.faults import fault_named
 from steadyset.chaos.runner import inject
 from steadyset.clusterinfo import load_cluster_info
 from steadyset.rundir import RunDir
-cluster, run, fault, target, namespace = sys.argv[1:]
-with inject(load_cluster_info(cluster), RunDir(Path(run)), "random", fault_named(fault), target, namespace=namespace):
+cluster, run, fault, target, namespace, ttl_s = sys.argv[1:]
+info, folder = load_cluster_info(cluster), RunDir(Path(run))
+with inject(info, folder, "random", fault_named(fault), target, namespace=namespace, ttl_s=float(ttl_s)):
+    (Path(run) / "bitten").touch()
     sys.stdin.read()
 """
 
@@ -60,19 +66,47 @@ def driving(run: str, ledger: HostLedger) -> dict[str, list[int]]:
     return found
 
 
+def wait_moment(moment: str, runner: subprocess.Popen[str], run: Path, ledger: HostLedger) -> None:
+    """Until that has happened, or the runner has ended without it; "released" lets go of the hold."""
+    bitten = (run / "bitten").exists
+    reached = {
+        "started": lambda: True,
+        "written": lambda: bool(ledger.records()),
+        "bitten": bitten,
+        "released": bitten,
+    }[moment]
+    wait_for(
+        lambda: reached() or runner.poll() is not None,
+        what=moment,
+        deadline_name="STORY_DEADLINE_S",
+        deadline_s=STORY_DEADLINE_S,
+        poll_s=MOMENT_POLL_S,
+    )
+    if moment == "released":
+        assert runner.stdin is not None
+        runner.stdin.close()
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SEED, SEED + KILLS))
 def test_nothing_is_left_after_a_kill_at_a_random_moment(
-    cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir, seed: int
+    cluster: ClusterInfo,
+    kube: Kube,
+    ready: str,
+    run_dir: RunDir,
+    record_property: Callable[[str, object], None],
+    seed: int,
 ) -> None:
     """Any subset of runner, Chaos Toolkit and watchdog dies; then the lease runs out, then a sweep."""
     draw = random.Random(seed)
-    fault, target = draw.choice(FAULTS), f"member-{draw.randrange(3)}"
+    fault, target, moment = draw.choice(FAULTS), f"member-{draw.randrange(3)}", draw.choice(list(MOMENTS))
     ledger = HostLedger(cluster)
-    argv = [sys.executable, "-c", SCRIPT, cluster.path, str(run_dir.path), fault, target, ready]
-    runner = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    pause(draw.uniform(0.2, LATEST_S))
+    argv = [sys.executable, "-c", SCRIPT, cluster.path, str(run_dir.path), fault, target, ready, str(TTL_S)]
+    with (run_dir.path / "runner.log").open("w") as log:
+        runner = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
+    wait_moment(moment, runner, run_dir.path, ledger)
+    pause(draw.uniform(0.0, MOMENTS[moment]))
     doomed = ["runner", *[role for role in ("chaos", "watchdog") if draw.random() < 0.7]]
     draw.shuffle(doomed)
     for role in doomed:
@@ -80,22 +114,25 @@ def test_nothing_is_left_after_a_kill_at_a_random_moment(
             if start_time(pid):
                 os.kill(pid, signal.SIGKILL)
     runner.wait()
+    story = f"seed {seed}: {fault} on {target}, {moment}, killed {', '.join(doomed)}"
+    record_property("story", story)
     wait_for(
         lambda: not driving(str(run_dir.path), ledger)["chaos"],
         what="Chaos Toolkit ended",
-        deadline_name="story",
+        deadline_name="STORY_DEADLINE_S",
         deadline_s=STORY_DEADLINE_S,
+        describe=lambda: story,
     )
     end = time.monotonic() + TTL_S + UNDO_SLACK_S
     while ledger.records() and time.monotonic() < end:
-        pause(RENEW_S / 4)
+        pause(MOMENT_POLL_S * 20)
     swept = sweep(cluster)
-    assert swept.is_clean(), (seed, fault, target, doomed, swept)
-    assert swept.alive == [] and ledger.records() == []
+    assert swept.is_clean(), (story, swept)
+    assert swept.alive == [] and ledger.records() == [], story
     for number in range(3):
         pod = kube.need_pod(ready, f"member-{number}")
-        assert stopped([[p.pid, p.start] for p in pod_processes(uid_of(pod))]) == []
+        assert stopped([[p.pid, p.start] for p in pod_processes(uid_of(pod))]) == [], story
         for mount in mounts_of(cluster, volume_of(kube, pod)):
-            assert list(mount.glob(".steadyset-*")) == []
+            assert list(mount.glob(".steadyset-*")) == [], story
     for node in kube.items("/api/v1/nodes"):
-        assert "unschedulable" not in node["spec"]
+        assert "unschedulable" not in node["spec"], story
