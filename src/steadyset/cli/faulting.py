@@ -74,6 +74,7 @@ def split(options: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 def planned(
     info: ClusterInfo, fault: Fault, namespace: str, target: str, params: dict[str, Any], caps: dict[str, str]
 ) -> Plan:
+    """The plan of one fault under those caps."""
     in_force(caps)
     return make_plan(info, fault, namespace, target, params)
 
