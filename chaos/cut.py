@@ -6,38 +6,46 @@ before its containers start; when that did not work out, the bite is said to be 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from steadyset.chaos.inside import TICKS_S, PodFinder, Process, address_in, open_netns, pod_processes
+from steadyset.chaos.agent import networks
 from steadyset.chaos.kube import Kube, UnreachableError, uid_of
-from steadyset.chaos.nft import cut_script, renew_script, run_nft
+from steadyset.chaos.nft import cut_script, renew_script
 from steadyset.chaos.partition import Cuts
+from steadyset.chaos.reach import Reach, at_once, reach_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 
 FOLLOW_POLL_S = 0.1  # how often members are looked at, to see that they are replaced
-SANDBOX_POLL_S = 0.02  # how often a new sandbox is looked for
-STARTING = "runc:"  # the name of a process that is about to become a container's
+SANDBOX_WAIT_S = 1.0  # one question whether a new sandbox is there lasts this long at most
 JOIN_DEADLINE_S = 5.0  # cut_join: until the following thread has ended
 
 Json = dict[str, Any]
 
 
 class Member(msgspec.Struct, kw_only=True):
-    """A pod of the partition: `netns` is a file descriptor of its network namespace, -1 while it has none."""
+    """A running pod of the partition, and how its node is worked."""
 
     name: str
     uid: str
-    address: str = ""
-    netns: int = -1
+    address: str
+    reach: Reach
+
+    @property
+    def net(self) -> str:
+        """Its network namespace, as verbs name it."""
+        return f"pod:{self.uid}"
+
+    @property
+    def home(self) -> Json:
+        """What an undo has to know of it."""
+        return {"uid": self.uid, "node": self.reach.node}
 
 
 def member_of(info: ClusterInfo, pod: Json) -> Member:
@@ -51,38 +59,26 @@ def member_of(info: ClusterInfo, pod: Json) -> Member:
         raise UsageError(
             f"pod {name} has no IPv4 address to cut", expected="a running pod", seen=address or "no address"
         )
-    member = Member(name=name, uid=uid_of(pod))
-    if not find_netns(info, member, pod["spec"]["nodeName"]) or member.address != address:
+    member = Member(name=name, uid=uid_of(pod), address=address, reach=reach_of(info, pod["spec"]["nodeName"]))
+    try:
+        seen = member.reach.call(networks.net_address, member.net)
+    except UnreachableError:
+        raise
+    except InstrumentError as error:
+        seen = error.message
+    if seen != address:
         raise UsageError(
-            f"the network namespace of pod {name} was not found on this machine",
+            f"the network namespace of pod {name} was not found on its node {member.reach.node}",
             expected=f"a process of pod {member.uid} whose namespace has the address {address}",
-            seen=member.address or "none",
+            seen=seen,
             do="steadyset cluster status",
         )
     return member
 
 
-def find_netns(info: ClusterInfo, member: Member, node: str, processes: list[Process] | None = None) -> bool:
-    """Fill `netns` and `address` from the pod's processes; False while none has a namespace with an address."""
-    if not node:
-        return False
-    foreign = {_inode(f"/proc/{pid}/ns/net") for pid in (os.getpid(), info.node(node).pid)}
-    for process in pod_processes(member.uid) if processes is None else processes:
-        with suppress(InstrumentError, FileNotFoundError):
-            netns = open_netns(process.pid)
-            address = "" if os.fstat(netns).st_ino in foreign else address_in(netns)
-            if address:
-                member.netns, member.address = netns, address
-                return True
-            os.close(netns)
-    return False
-
-
-def _inode(path: str) -> int:
-    try:
-        return Path(path).stat().st_ino
-    except FileNotFoundError:
-        return 0
+def members_of(info: ClusterInfo, pods: list[Json]) -> list[Member]:
+    """These running pods as members, looked up at the same time."""
+    return at_once([partial(member_of, info, pod) for pod in pods])
 
 
 class Cut:
@@ -100,7 +96,7 @@ class Cut:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._finder = PodFinder(pod_processes(members[0].uid)[0])
+        self._renewed_s: dict[str, float] = {}  # by member: when its last renewal began
 
     def _addresses(self, name: str) -> list[str]:
         return [self.members[name].address] if name in self.members else self.places[name]
@@ -113,15 +109,38 @@ class Cut:
     def apply(self, table: str, ttl_s: float, share: float = 1.0) -> None:
         """Put the rules in place; `share` of the packets is dropped."""
         self.table, self.ttl_s, self.share = table, ttl_s, share
-        for member in self.members.values():
-            run_nft(member.netns, cut_script(table, *self._rules(member), ttl_s, self.share))
+        at_once([partial(self._apply, member) for member in self.members.values()])
+
+    def _apply(self, member: Member) -> None:
+        began = time.monotonic()
+        member.reach.call(
+            networks.nft, member.net, cut_script(self.table, *self._rules(member), self.ttl_s, self.share)
+        )
+        self._renewed_s[member.name] = began
 
     def renew(self) -> None:
         """Start every timeout again. InstrumentError when a member's rules have gone."""
         with self._lock:
-            for member in self.members.values():
-                if member.netns >= 0:
-                    run_nft(member.netns, renew_script(self.table, *self._rules(member), self.ttl_s))
+            at_once([partial(self._renew, member) for member in self.members.values()])
+
+    def _renew(self, member: Member) -> None:
+        began = time.monotonic()
+        script = renew_script(self.table, *self._rules(member), self.ttl_s)
+        try:
+            member.reach.call(networks.nft, member.net, script)
+        except UnreachableError:  # an agent may answer again while the rules are still in force
+            if began - self._renewed_s[member.name] > self.ttl_s:
+                raise
+            return
+        except InstrumentError:
+            if self._is_gone(member):
+                return  # the pod is being replaced: its follower sees to that
+            raise
+        self._renewed_s[member.name] = began
+
+    def _is_gone(self, member: Member) -> bool:
+        pod = Kube(self.info).pod(self.namespace, member.name)
+        return pod is None or uid_of(pod) != member.uid or "deletionTimestamp" in pod["metadata"]
 
     def follow(self) -> None:
         """Start to watch for members that are replaced."""
@@ -136,9 +155,10 @@ class Cut:
             if pod is None or uid_of(pod) == member.uid:
                 continue
             changed.append(name)
-            new = Member(name=name, uid=uid_of(pod))
-            if find_netns(self.info, new, pod["spec"].get("nodeName", "")):
-                self.members[name] = new
+            try:
+                self.members[name] = member_of(self.info, pod)
+            except (InstrumentError, UsageError):
+                continue  # it is only starting
         return changed
 
     def stop(self) -> None:
@@ -146,13 +166,6 @@ class Cut:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(JOIN_DEADLINE_S)
-
-    def close(self) -> None:
-        """Close the namespaces' file descriptors."""
-        for member in self.members.values():
-            if member.netns >= 0:
-                os.close(member.netns)
-                member.netns = -1
 
     def _follow(self) -> None:
         kube = Kube(self.info)
@@ -170,26 +183,22 @@ class Cut:
                 return
 
     def _replace(self, old: Member, uid: str, node: str) -> None:
-        new = Member(name=old.name, uid=uid)
-        while not find_netns(self.info, new, node, self._finder.processes(uid)):
-            if self._stop.wait(SANDBOX_POLL_S):
+        new = Member(name=old.name, uid=uid, address="", reach=reach_of(self.info, node))
+        script = cut_script(self.table, *self._rules(new), self.ttl_s, self.share)
+        while True:
+            began = time.monotonic()
+            seen = new.reach.call(networks.cut_new_pod, uid, script, SANDBOX_WAIT_S)
+            if seen["address"]:
+                break
+            if self._stop.is_set():
                 return
+        new.address = seen["address"]
         with self._lock:
             self.members[new.name] = new
-            run_nft(new.netns, cut_script(self.table, *self._rules(new), self.ttl_s, self.share))
-            applied_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-            processes = self._finder.processes(uid)
-            sandbox = {p.cgroup for p in processes[:1]}
-            early = [p for p in processes if p.cgroup not in sandbox and not p.name.startswith(STARTING)]
-            for member in self.members.values():
-                if member is not new and member.netns >= 0:
-                    run_nft(member.netns, renew_script(self.table, *self._rules(member), self.ttl_s))
+            self._renewed_s[new.name] = began
+            at_once([partial(self._renew, member) for member in self.members.values()])
         self.on_replaced(new)
-        if old.netns >= 0:
-            os.close(old.netns)
-            old.netns = -1
-        ran_ms = max((1000 * (applied_s - p.start / TICKS_S) for p in early), default=0.0)
-        if ran_ms > 0:
-            self.on_lost(f"pod {new.name} was replaced and ran for up to {ran_ms:.0f} ms before it was cut again")
+        if seen["ran_ms"] > 0:
+            self.on_lost(f"pod {new.name} was replaced and ran for {seen['ran_ms']:.0f} ms before it was cut again")
         else:
             self.remarks.append(f"pod {new.name} was replaced by {uid[:8]} and cut again before its first packet")

@@ -47,17 +47,25 @@ class Kube:
         self, method: str, path: str, body: Json | None = None, *, content_type: str = "", **query: str
     ) -> Json:
         """Send one request and decode the answer. `query` becomes the query string; a PATCH is a merge patch."""
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
-        resource = path + ("?" + urlencode(query) if query else "")
+        kind = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
+        headers = {} if body is None else {"Content-Type": kind}
+        return self._send(method, path + ("?" + urlencode(query) if query else ""), body, headers, REQUEST_TIMEOUT_S)
+
+    def post_bytes(self, path: str, content: str, headers: dict[str, str], timeout_s: float) -> Json:
+        """Post a body of the caller's own making, which is sent as it is, and decode the answer."""
+        return self._send("POST", path, content, {"Content-Type": "application/octet-stream", **headers}, timeout_s)
+
+    def _send(
+        self, method: str, resource: str, body: Json | str | None, headers: dict[str, str], timeout_s: float
+    ) -> Json:
+        headers = {"Accept": "application/json", **headers}
         call = self._api.param_serialize(
             method, resource, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         from kubernetes.client.exceptions import ApiException
 
         try:
-            answer = self._api.call_api(*call, _request_timeout=REQUEST_TIMEOUT_S)
+            answer = self._api.call_api(*call, _request_timeout=timeout_s)
             raw = answer.read()
         except (HTTPError, ApiException, OSError) as error:
             raise UnreachableError(f"the API server did not answer: {error}", do="steadyset cluster status") from None

@@ -1,34 +1,42 @@
 """Whether packets get from one network namespace to another: over an open connection, a new one, and one by one.
 
 A path that is cut swallows packets: a connection attempt times out. A refused connection shows that the path is open.
+Each end is asked where its kernel is, so a path may lead from one node's agent to another's.
 """
 
 from __future__ import annotations
 
-import select
-import socket
-import time
+import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import msgspec
 
-from steadyset.chaos.inside import in_netns
+from steadyset.chaos.agent import probes
+from steadyset.chaos.agent.probes import EarAt
+from steadyset.chaos.reach import Reach, at_once
+from steadyset.errors import InstrumentError
 
 PROBE_TIMEOUT_S = 0.6  # a packet not seen within this is lost: paths take under 10 ms, a SYN is sent again after 1 s
-OPEN_TIMEOUT_S = 5.0  # line_open: for connections that are opened before a fault
 TRIES = 5  # a path that should be open may be slow on a busy machine: only so many failures show that it is not
-PLAIN_REQUEST = b"GET / HTTP/1.0\r\n\r\n"  # a TLS server answers it too: with an error
 
 
 class Place(msgspec.Struct, kw_only=True, frozen=True):
-    """One end of a path: its network namespace (a file descriptor; -1 for a place outside) and its address."""
+    """One end of a path: its network namespace (`net`, as verbs name it), how it is worked, and its address.
+
+    A place outside has neither, but a `port` where something listens.
+    """
 
     name: str
     address: str
-    netns: int = -1
-    port: int = 0  # for a place outside: where something listens
+    net: str = ""
+    reach: Reach | None = None
+    port: int = 0
+
+    def need_reach(self) -> Reach:
+        """How it is worked; AssertionError for a place outside."""
+        assert self.reach is not None, f"{self.name} is a place outside"
+        return self.reach
 
 
 class Seen(msgspec.Struct, kw_only=True, frozen=True):
@@ -39,78 +47,56 @@ class Seen(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Line:
-    """Sockets between two places, opened before the fault, to be asked again while it lasts."""
+    """An ear at each of two places and a connection between them, made before the fault, to be asked while it lasts."""
 
     def __init__(self, one: Place, other: Place) -> None:
         self.one, self.other = one, other
-        listener = in_netns(other.netns, lambda: _listen(other.address))
+        ears = at_once([lambda p=p: p.need_reach().call(probes.ear_open, p.net) for p in (one, other)])  # type: ignore[misc]
+        self._ears: dict[str, EarAt] = {one.name: ears[0], other.name: ears[1]}
         try:
-            self._client = in_netns(
-                one.netns, lambda: _connect(other.address, listener.getsockname()[1], OPEN_TIMEOUT_S)
-            )
-            listener.settimeout(OPEN_TIMEOUT_S)
-            self._server, _ = listener.accept()
-        finally:
-            listener.close()
-        self._server.settimeout(PROBE_TIMEOUT_S)
-        self._udp = {place.name: in_netns(place.netns, lambda p=place: _datagram(p.address)) for place in (one, other)}  # type: ignore[misc]
+            self._line = one.need_reach().call(probes.line_open, one.net, other.address, ears[1]["tcp"])
+        except BaseException:
+            self._close_ears()
+            raise
+
+    def _ends(self, back: bool) -> tuple[Place, Place]:
+        return (self.other, self.one) if back else (self.one, self.other)
 
     def open_connection(self) -> Seen:
-        """Whether the connection opened before still passes a byte."""
-        what = f"open connection {self.one.name} -> {self.other.name}"
-        token = str(time.monotonic_ns()).encode() + b"\n"
-        try:
-            self._client.sendall(token)
-            end = time.monotonic() + PROBE_TIMEOUT_S
-            got = b""
-            while token not in got and time.monotonic() < end:
-                got += self._server.recv(1024)
-        except (TimeoutError, OSError):
-            return Seen(what=what, passes=False)
-        return Seen(what=what, passes=token in got)
+        """Whether the connection opened before still passes a byte there and back."""
+        passes = self.one.need_reach().call(probes.line_passes, self._line, PROBE_TIMEOUT_S)
+        return Seen(what=f"open connection {self.one.name} -> {self.other.name}", passes=passes)
 
     def new_connection(self, back: bool = False) -> Seen:
         """Whether a connection can be opened now; `back` from the other end."""
-        one, other = (self.other, self.one) if back else (self.one, self.other)
-        listener = in_netns(other.netns, lambda: _listen(other.address))
-        try:
-            return reaches(one, Place(name=other.name, address=other.address, port=listener.getsockname()[1]))
-        finally:
-            listener.close()
+        one, other = self._ends(back)
+        return reaches(one, Place(name=other.name, address=other.address, port=self._ears[other.name]["tcp"]))
 
     def packet(self, back: bool = False) -> Seen:
         """Whether a single datagram arrives; `back` from the other end. Shows one-way cuts."""
-        one, other = (self.other, self.one) if back else (self.one, self.other)
-        sender, receiver = self._udp[one.name], self._udp[other.name]
-        token = str(time.monotonic_ns()).encode()
-        end, passes = time.monotonic() + PROBE_TIMEOUT_S, False
-        try:
-            sender.sendto(token, receiver.getsockname())
-        except OSError:
-            return Seen(what=f"packet {one.name} -> {other.name}", passes=False)  # a drop on output is EPERM here
-        while not passes and (left := end - time.monotonic()) > 0:
-            if select.select([receiver], [], [], left)[0]:
-                passes = receiver.recv(1024) == token
+        one, other = self._ends(back)
+        token, ear = secrets.token_hex(8), self._ears[other.name]
+        one.need_reach().call(probes.send, self._ears[one.name]["ear"], ear["address"], ear["udp"], token)
+        passes = other.need_reach().call(probes.heard, ear["ear"], token, PROBE_TIMEOUT_S)
         return Seen(what=f"packet {one.name} -> {other.name}", passes=passes)
 
     def share_lost(self, packets: int, back: bool = False) -> float:
         """Which share of so many datagrams does not arrive; `back` from the other end."""
-        one, other = (self.other, self.one) if back else (self.one, self.other)
-        sender, receiver = self._udp[one.name], self._udp[other.name]
-        address, got = receiver.getsockname(), 0
-        for number in range(packets):
-            with suppress(OSError):  # a drop on output is EPERM here
-                sender.sendto(number.to_bytes(4, "big"), address)
-            while select.select([receiver], [], [], 0)[0]:
-                got += len(receiver.recv(16)) == 4
-        while select.select([receiver], [], [], PROBE_TIMEOUT_S)[0]:
-            got += len(receiver.recv(16)) == 4
+        one, other = self._ends(back)
+        tag, ear = secrets.token_hex(3), self._ears[other.name]
+        sender = self._ears[one.name]["ear"]
+        one.need_reach().call(probes.send_burst, sender, ear["address"], ear["udp"], tag, packets)
+        got = other.need_reach().call(probes.heard_burst, ear["ear"], tag, packets, PROBE_TIMEOUT_S)
         return 1 - got / packets
 
     def close(self) -> None:
         """Close its sockets."""
-        for sock in (self._client, self._server, *self._udp.values()):
-            sock.close()
+        _close(self.one, self._line)
+        self._close_ears()
+
+    def _close_ears(self) -> None:
+        for place in (self.one, self.other):
+            _close(place, self._ears[place.name]["ear"])
 
 
 class OutsideLine:
@@ -118,21 +104,11 @@ class OutsideLine:
 
     def __init__(self, one: Place, other: Place) -> None:
         self.one, self.other = one, other
-        self._client = in_netns(one.netns, lambda: _connect(other.address, other.port, OPEN_TIMEOUT_S))
+        self._line = one.need_reach().call(probes.line_open, one.net, other.address, other.port)
 
     def open_connection(self, timeout_s: float = PROBE_TIMEOUT_S) -> Seen:
         """Whether the connection opened before still gets an answer. It can be asked once."""
-        self._client.settimeout(timeout_s)
-        try:
-            self._client.sendall(PLAIN_REQUEST)
-            self._client.recv(1024)
-            passes = True
-        except TimeoutError:
-            passes = False
-        except ConnectionError:
-            passes = True  # reset by the other end: it is reached
-        except OSError:
-            passes = False
+        passes = self.one.need_reach().call(probes.line_answers, self._line, timeout_s)
         return Seen(what=f"open connection {self.one.name} -> {self.other.name}", passes=passes)
 
     def new_connection(self) -> Seen:
@@ -141,51 +117,32 @@ class OutsideLine:
 
     def close(self) -> None:
         """Close its socket."""
-        self._client.close()
+        _close(self.one, self._line)
+
+
+def _close(place: Place, handle: str) -> None:
+    with suppress(InstrumentError):  # an agent that is gone has closed it
+        place.need_reach().call(probes.close, [handle])
 
 
 def reaches(one: Place, other: Place) -> Seen:
     """Whether a TCP connection from one place to the other is answered, be it by a refusal."""
-    what = f"new connection {one.name} -> {other.name}"
-    try:
-        in_netns(one.netns, lambda: _connect(other.address, other.port)).close()
-    except ConnectionRefusedError:
-        return Seen(what=what, passes=True)
-    except OSError:
-        return Seen(what=what, passes=False)
-    return Seen(what=what, passes=True)
+    passes = one.need_reach().call(probes.reaches, one.net, other.address, other.port, PROBE_TIMEOUT_S)
+    return Seen(what=f"new connection {one.name} -> {other.name}", passes=passes)
 
 
-def ask_all(probes: list[Callable[[], Seen]]) -> list[Seen]:
+def ask_all(questions: list[Callable[[], Seen]]) -> list[Seen]:
     """Run probes at the same time."""
-    with ThreadPoolExecutor(max_workers=max(1, len(probes))) as pool:
-        return list(pool.map(lambda probe: probe(), probes))
+    return at_once(questions)
 
 
-def ask_until_open(probes: list[Callable[[], Seen]]) -> list[Seen]:
+def ask_until_open(questions: list[Callable[[], Seen]]) -> list[Seen]:
     """Run probes at the same time, those that fail again up to TRIES times: an open path passes one of them."""
-    answers = ask_all(probes)
+    answers = ask_all(questions)
     for _ in range(TRIES - 1):
         again = [i for i, seen in enumerate(answers) if not seen.passes]
         if not again:
             break
-        for i, seen in zip(again, ask_all([probes[i] for i in again]), strict=True):
+        for i, seen in zip(again, ask_all([questions[i] for i in again]), strict=True):
             answers[i] = seen
     return answers
-
-
-def _listen(address: str) -> socket.socket:
-    listener = socket.socket()
-    listener.bind((address, 0))
-    listener.listen(4)
-    return listener
-
-
-def _connect(address: str, port: int, timeout_s: float = PROBE_TIMEOUT_S) -> socket.socket:
-    return socket.create_connection((address, port), timeout_s)
-
-
-def _datagram(address: str) -> socket.socket:
-    sock = socket.socket(type=socket.SOCK_DGRAM)
-    sock.bind((address, 0))
-    return sock

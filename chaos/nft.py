@@ -6,14 +6,13 @@ it, deleting one that has expired fails, and in between no packet may pass.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable
 
-from steadyset.errors import InstrumentError
+from steadyset.chaos.agent import networks
+from steadyset.chaos.agent.networks import PREFIX
+from steadyset.chaos.reach import Reach
 
-PREFIX = "steadyset_"
 PRIORITY = -300  # before connection tracking, so that established connections are cut too
-NFT_TIMEOUT_S = 10.0  # nft_run: one nft call
 LOSS_STEPS = 1000  # shares are rounded to this many steps
 IN, OUT = "cut_in", "cut_out"
 
@@ -62,27 +61,6 @@ def delete_script(table: str) -> str:
     return f"add table inet {table}\ndelete table inet {table}\n"
 
 
-def run_nft(netns: int, script: str) -> str:
-    """Run an nft script inside the network namespace (a file descriptor); its output. InstrumentError when it fails."""
-    argv = ["nsenter", f"--net=/proc/self/fd/{netns}", "--", "nft", "-f", "-"]
-    done = subprocess.run(
-        argv, input=script, capture_output=True, text=True, timeout=NFT_TIMEOUT_S, pass_fds=(netns,), check=False
-    )
-    if done.returncode != 0:
-        first = done.stderr.strip().splitlines()[:1]
-        raise InstrumentError(
-            f"nft failed: {first[0] if first else 'no message'}", do="apt-get install nftables; run as root"
-        )
-    return done.stdout
-
-
-def our_tables(netns: int) -> list[str]:
-    """Names of the tables of ours in that network namespace."""
-    words = [line.split() for line in run_nft(netns, "list tables inet\n").splitlines()]
-    return [w[2] for w in words if len(w) == 3 and w[2].startswith(PREFIX)]
-
-
-def has_elements(netns: int, table: str) -> bool:
+def has_elements(reach: Reach, net: str, table: str) -> bool:
     """Whether the table cuts anything at this moment."""
-    listed = run_nft(netns, f"list table inet {table}\n")
-    return "elements = {" in listed
+    return "elements = {" in reach.call(networks.nft, net, f"list table inet {table}\n")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from steadyset.chaos.act import Act
 from steadyset.chaos.netpath import OutsideLine, Place
+from steadyset.chaos.reach import Here
 from steadyset.chaos.targets import node_of, node_ready
-from steadyset.errors import InvalidError, UsageError
+from steadyset.errors import InstrumentError, InvalidError, UsageError
 
 KUBELET_PORT = 10250
 SILENCE_S = 3.0  # a node that says nothing for so long is silent
@@ -19,7 +18,7 @@ def remember_node(act: Act) -> str:
     if not act.info.client_netns:
         raise UsageError("this cluster has no client namespace to ask the node from")
     boot = act.kube.node(node)["status"]["nodeInfo"]["bootID"]
-    act.memory.update(node=node, boot=boot, netns=os.open(f"/run/netns/{act.info.client_netns}", os.O_RDONLY))
+    act.memory.update(node=node, boot=boot)
     if not _answers(act):
         raise InvalidError(f"node {node} is silent already: silencing it would prove nothing")
     return node
@@ -29,8 +28,9 @@ def _answers(act: Act) -> bool:
     """Whether the kubelet says anything; a frozen node's kernel accepts the connection, and nobody answers on it."""
     kubelet = Place(name="kubelet", address=act.info.node(act.memory["node"]).address, port=KUBELET_PORT)
     try:
-        line = OutsideLine(Place(name="clients", address="", netns=act.memory["netns"]), kubelet)
-    except OSError:
+        clients = Place(name="clients", address="", net=f"name:{act.info.client_netns}", reach=Here())
+        line = OutsideLine(clients, kubelet)
+    except InstrumentError:
         return False
     try:
         return line.open_connection(SILENCE_S).passes

@@ -1,20 +1,28 @@
-"""A pod's volume as this machine sees it: where it is mounted, whether it takes writes, whether it is attached."""
+"""A pod's volume: where it is mounted, whether it takes writes, whether it is attached."""
 
 from __future__ import annotations
 
 import errno
-import os
-from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from steadyset.chaos.agent import volumes
 from steadyset.chaos.kube import Json, Kube, short, uid_of
+from steadyset.chaos.reach import Reach, has_reach, reach_of, reach_of_pod
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
 
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 DEAD = {errno.errorcode[e] for e in (errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN)}
-NOT_MOUNTED = "nothing is mounted there"
-INSIDE = "var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~csi/{volume}/mount"
+
+
+class Mount(msgspec.Struct, kw_only=True, frozen=True):
+    """A volume as it is mounted for a pod: its path on the node, and how the node is worked."""
+
+    volume: str
+    path: str
+    reach: Reach
 
 
 def volume_of(kube: Kube, pod: Json, claim: str = "") -> str:
@@ -39,47 +47,29 @@ def attachment_of(kube: Kube, volume: str, node: str) -> Json | None:
     return None
 
 
-def mount_of(info: ClusterInfo, pod: Json, volume: str) -> Path:
-    """Where the kubelet of the pod's node has mounted the volume for the pod, as seen from this machine."""
-    node = info.node(pod["spec"]["nodeName"])
-    return Path(f"/proc/{node.pid}/root") / INSIDE.format(uid=uid_of(pod), volume=volume)
+def mount_of(info: ClusterInfo, pod: Json, volume: str) -> Mount:
+    """Where the kubelet of the pod's node has mounted the volume for the pod; the path is "" while it has not."""
+    reach = reach_of_pod(info, pod)
+    found = reach.call(volumes.mounts, volume, uid_of(pod))
+    return Mount(volume=volume, path=found[0] if found else "", reach=reach)
 
 
-def mounts_of(info: ClusterInfo, volume: str) -> list[Path]:
-    """Every mount of the volume for a pod, on any node that is on."""
-    pattern = INSIDE.format(uid="*", volume=volume)
-    found = [path for node in info.nodes if node.pid for path in Path(f"/proc/{node.pid}/root").glob(pattern)]
-    return [path for path in found if is_mounted(path)]
+def mounts_of(info: ClusterInfo, volume: str) -> list[Mount]:
+    """Every mount of the volume for a pod, on any node whose kernel can be worked."""
+    found = []
+    for node in info.nodes:
+        if has_reach(info, node.name):
+            reach = reach_of(info, node.name)
+            found += [Mount(volume=volume, path=p, reach=reach) for p in reach.call(volumes.mounts, volume)]
+    return found
 
 
-def is_mounted(folder: Path) -> bool:
-    """Whether another file system than its parent's is mounted there."""
-    try:
-        return folder.stat().st_dev != folder.parent.stat().st_dev
-    except FileNotFoundError:
-        return False
+def write_error(mount: Mount) -> str:
+    """Write to the volume mounted there and fsync: "" when that worked, else the errno's name."""
+    return mount.reach.call(volumes.write_error, mount.path)
 
 
-def write_error(folder: Path) -> str:
-    """Write to the volume mounted there and fsync: "" when that worked, else the errno's name.
-
-    The file has no name (O_TMPFILE, as ext4 and XFS have it), so nothing is left however this ends.
-    """
-    try:
-        if not is_mounted(folder):
-            return NOT_MOUNTED
-        fd = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
-        try:
-            os.write(fd, b"steadyset probes this volume\n")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        return errno.errorcode.get(error.errno or 0, str(error))
-    return ""
-
-
-def need_writable(mount: Path, pod: str) -> None:
+def need_writable(mount: Mount, pod: str) -> None:
     """InvalidError when the volume takes no writes before the fault: breaking it would prove nothing."""
     before = write_error(mount)
     if before:

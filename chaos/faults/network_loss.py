@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
-from steadyset.chaos.cut import Cut, Member, member_of
+from steadyset.chaos.cut import Cut, Member, members_of
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.faults.network_partition import peers_of, undo
 from steadyset.chaos.netpath import Line, Place
@@ -22,7 +22,7 @@ FAULT = Fault(
     lease=Lease.KERNEL,
     summary="lose a share of the packets between a pod and its peers, at random",
     deadlines={"bite_s": 15.0, "heal_s": 30.0},
-    capabilities=("node-exec",),
+    capabilities=("pod-network",),
 )
 PACKETS = 400  # datagrams that measure the loss on a path
 SIGMAS = 5.0  # how far a measured loss may be from the expected one: a false alarm in a million
@@ -48,14 +48,14 @@ def inject(
     names = [target, *(peers if peers is not None else peers_of(act.kube, namespace, target))]
     if len(names) == 1:
         raise InvalidError(f"{target} has no peers: the loss is aimed at nothing")
-    members = [member_of(act.info, act.kube.need_pod(namespace, n)) for n in names]
+    members = members_of(act.info, [act.kube.need_pod(namespace, n) for n in names])
     cut = Cut(act.info, namespace, members, isolate(names, target).cuts, {})
     lines = [Line(_place(members[0]), _place(m)) for m in members[1:]]
     act.memory.update(cut=cut, lines=lines, percent=percent)
     for line in lines:
         if line.share_lost(PACKETS) > CLEAN:
             raise InvalidError(f"the path {line.one.name} -> {line.other.name} loses packets already")
-    with act.injecting({"pods": {m.name: m.uid for m in members}}):
+    with act.injecting({"pods": {m.name: m.home for m in members}}):
         assert act.record is not None
         cut.on_lost = act.lose_bite
         # Both ends drop: each a share such that together they lose what was asked for.
@@ -96,12 +96,11 @@ def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[st
         lines.extend(act.until(lambda: _clean(act), "no packet is lost", "heal_s", lambda: str(_measure(act))))
         for line in act.memory["lines"]:
             line.close()
-        act.memory["cut"].close()
     return act.report()
 
 
 def _place(member: Member) -> Place:
-    return Place(name=member.name, address=member.address, netns=member.netns)
+    return Place(name=member.name, address=member.address, net=member.net, reach=member.reach)
 
 
 def _measure(act: Act) -> list[tuple[str, float]]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
+from steadyset.chaos.agent import networks
 from steadyset.chaos.blast import Hits
-from steadyset.chaos.cut import Cut, Member, member_of
+from steadyset.chaos.cut import Cut, Member, members_of
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.inside import address_in, pod_namespaces
 from steadyset.chaos.kube import Kube, controller_of
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.netpath import Line, OutsideLine, Place, Seen, ask_all, ask_until_open
-from steadyset.chaos.nft import PREFIX, delete_script, our_tables, run_nft, table_name
+from steadyset.chaos.nft import table_name
 from steadyset.chaos.partition import one_way, outside, shape_named
+from steadyset.chaos.reach import Here, at_once, has_reach, reach_of
 from steadyset.clusterinfo import ClusterInfo
-from steadyset.errors import InvalidError, UsageError
+from steadyset.errors import InstrumentError, InvalidError, UsageError
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
 
@@ -28,7 +28,7 @@ FAULT = Fault(
     lease=Lease.KERNEL,
     summary="cut a pod from its peers and the API server (or clients, DNS) in its own network namespace",
     deadlines={"bite_s": 10.0, "heal_s": 30.0},
-    capabilities=("node-exec",),
+    capabilities=("pod-network",),
 )
 PLANES = ("peers", "api-server", "clients", "dns")
 
@@ -59,14 +59,15 @@ def inject(
         raise InvalidError(f"{target} has no peers to be cut from: the partition is aimed at nothing")
     partition = one_way(shape_named(shape)(names, target), direction) if "peers" in chosen else None
     side = partition.side if partition else (target,)
-    members = [member_of(act.info, act.kube.need_pod(namespace, n)) for n in names if partition or n == target]
+    chosen_pods = [act.kube.need_pod(namespace, n) for n in names if partition or n == target]
+    members = members_of(act.info, chosen_pods)
     places = _places(act, [p for p in chosen if p != "peers"])
     cuts = (partition.cuts if partition else frozenset()) | outside(side, places, direction)
     cut = Cut(act.info, namespace, members, cuts, {name: [p.address for p in ps] for name, ps in places.items()})
     act.memory.update(cut=cut, direction=direction, places=places, proofs=_Proofs(act, cut, places))
     act.memory["proofs"].need_open()
     aimed = hits(act.kube, namespace, target, planes, shape, direction, peers)
-    with act.injecting({"pods": {m.name: m.uid for m in members}}, aimed):
+    with act.injecting({"pods": {m.name: m.home for m in members}}, aimed):
         assert act.record is not None
         cut.on_lost, cut.on_replaced = act.lose_bite, lambda member: _note_replaced(act, member)
         cut.apply(table_name(act.record.id), ttl_s)
@@ -125,38 +126,35 @@ def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[st
 
 def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     """Remove the fault's table wherever one of its pods still has it."""
-    table, lines = table_name(record.id), []
-    for name, uid in record.undo["pods"].items():
-        for netns in pod_namespaces(uid):
-            if table in our_tables(netns):
-                run_nft(netns, delete_script(table))
-                lines.append(f"rules removed from {name} ({uid[:8]})")
-            os.close(netns)
-    return lines
+
+    def remove(name: str, home: dict[str, str]) -> list[str]:
+        reach = reach_of(info, home["node"])
+        removed = reach.call(networks.remove_table, f"pod:{home['uid']}", table_name(record.id))
+        return [f"rules removed from {name} ({home['uid'][:8]})"] if removed else []
+
+    pods: dict[str, dict[str, str]] = record.undo["pods"]
+    return [line for lines in at_once([partial(remove, name, home) for name, home in pods.items()]) for line in lines]
 
 
 def residue(info: ClusterInfo, kube: Kube, live_ids: set[str]) -> list[str]:
     """Tables of ours in the pods of this cluster that belong to no live fault."""
-    if not info.can("node-exec") or os.geteuid() != 0:
-        return []
-    live = {table_name(i) for i in live_ids}
-    lines = []
+    live, lines = {table_name(i) for i in live_ids}, []
+    by_node: dict[str, dict[str, str]] = {}
     for pod in kube.pods():
-        if pod["spec"].get("hostNetwork"):
+        if not pod["spec"].get("hostNetwork") and pod["spec"].get("nodeName"):
+            name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            by_node.setdefault(pod["spec"]["nodeName"], {})[pod["metadata"]["uid"]] = name
+    for node, names in by_node.items():
+        if not has_reach(info, node):
             continue
-        for netns in pod_namespaces(pod["metadata"]["uid"]):
-            for table in our_tables(netns):
-                if table not in live and table.startswith(PREFIX):
-                    lines.append(
-                        f"nftables table {table} in pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                    )
-            os.close(netns)
+        for uid, tables in reach_of(info, node).call(networks.tables_of_pods, list(names)).items():
+            lines += [f"nftables table {t} in pod {names[uid]}" for t in tables if t not in live]
     return lines
 
 
 def _note_replaced(act: Act, member: Member) -> None:
     if act.record is not None:
-        act.record.undo["pods"][member.name] = member.uid
+        act.record.undo["pods"][member.name] = member.home
     act.memory["proofs"].replaced(member.name)
 
 
@@ -174,7 +172,7 @@ def _places(act: Act, planes: list[str]) -> dict[str, list[Place]]:
     found: dict[str, list[Place]] = {}
     for plane in planes:
         if plane == "clients":
-            found[plane] = [Place(name=plane, address=a, netns=n) for a, n in _client_ends(act.info)]
+            found[plane] = [_clients(act.info)]
         else:
             namespace, service = ("default", "kubernetes") if plane == "api-server" else ("kube-system", "kube-dns")
             found[plane] = _service_places(act.kube, plane, namespace, service)
@@ -198,12 +196,12 @@ def _service_places(kube: Kube, plane: str, namespace: str, name: str) -> list[P
     return places
 
 
-def _client_ends(info: ClusterInfo) -> list[tuple[str, int]]:
-    """Addresses of the load's namespace, each with a file descriptor of it."""
+def _clients(info: ClusterInfo) -> Place:
+    """The load's namespace on this machine."""
     if not info.client_netns:
         raise UsageError("this cluster has no client namespace, so the clients cannot be cut", do="leave out clients")
-    netns = os.open(f"/run/netns/{info.client_netns}", os.O_RDONLY | os.O_CLOEXEC)
-    return [(address_in(netns), netns)]
+    here, net = Here(), f"name:{info.client_netns}"
+    return Place(name="clients", address=here.call(networks.net_address, net), net=net, reach=here)
 
 
 class _Proofs:
@@ -212,23 +210,21 @@ class _Proofs:
     def __init__(self, act: Act, cut: Cut, places: dict[str, list[Place]]) -> None:
         self.cut, self.last = cut, ""
         self._places = places
-        self.lines: dict[tuple[str, str], Line] = {}
         self.outside: list[OutsideLine] = []
         self._stale: set[str] = set()
         names = list(cut.members)
-        for i, one in enumerate(names):
-            for other in names[i + 1 :]:
-                self.lines[one, other] = Line(self._place(one), self._place(other))
-            self._open_outside(one)
+        pairs = [(one, other) for i, one in enumerate(names) for other in names[i + 1 :]]
+        ends = {pair: (self._place(pair[0]), self._place(pair[1])) for pair in pairs}
         if act.info.client_netns:
-            for address, netns in _client_ends(act.info):
-                self.lines["clients", act.target] = Line(
-                    Place(name="clients", address=address, netns=netns), self._place(act.target)
-                )
+            ends["clients", act.target] = _clients(act.info), self._place(act.target)
+        lines = at_once([partial(Line, *places) for places in ends.values()])
+        self.lines = dict(zip(ends, lines, strict=True))
+        for name in names:
+            self._open_outside(name)
 
     def _place(self, name: str) -> Place:
         member = self.cut.members[name]
-        return Place(name=name, address=member.address, netns=member.netns)
+        return Place(name=name, address=member.address, net=member.net, reach=member.reach)
 
     def _open_outside(self, name: str) -> None:
         for plane, places in self._places.items():
@@ -286,8 +282,8 @@ class _Proofs:
                 self.replaced(name)
             self._renew_stale()
             seen = ask_all(self._packets() + self._connections())
-        except OSError as error:
-            self.last = f"a replaced pod is not reached yet: {error}"
+        except InstrumentError as error:
+            self.last = f"a replaced pod is not reached yet: {error.message}"
             return None
         self.last = ", ".join(s.what for s in seen if not s.passes) or "all open"
         return [f"{s.what}: passes again" for s in seen] if all(s.passes for s in seen) else None
@@ -304,9 +300,5 @@ class _Proofs:
             self._stale.discard(name)
 
     def close(self) -> None:
-        """Close every socket, and the namespaces of the members."""
-        for line in self.lines.values():
-            line.close()
-        for out in self.outside:
-            out.close()
-        self.cut.close()
+        """Close every socket."""
+        at_once([*[line.close for line in self.lines.values()], *[line.close for line in self.outside]])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Any
 
 from steadyset.chaos.act import Act, begin, resume
+from steadyset.chaos.agent import processes
 from steadyset.chaos.fault import Fault, Lease
 from steadyset.chaos.inside import container_inits
 from steadyset.chaos.kube import container_ids, controller_of, is_ready, short, uid_of
@@ -33,7 +35,7 @@ def inject(
     deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Kill pod `target`: `mode` delete removes it from the API with `grace_s` seconds of grace (0: forced);
-    `mode` sigkill kills its containers' main processes on the node (needs node-exec) and leaves the pod in the API."""
+    `mode` sigkill kills its containers' main processes on the node (needs pod-processes): the pod stays in the API."""
     if mode not in MODES:
         raise UsageError(f"pod-kill has no mode {mode}", expected=f"one of: {', '.join(MODES)}", seen=mode)
     act = begin(FAULT, cluster, namespace, target, deadlines=deadlines)
@@ -44,10 +46,9 @@ def inject(
         raise UsageError(f"pod {target} has no controller: deleted, it would never come back", do="use mode sigkill")
     act.memory.update(mode=mode, uid=uid_of(pod), containers=container_ids(pod))
     if mode == "sigkill":
-        inits = container_inits(act.info, pod)
+        reach, inits = container_inits(act.info, pod)
         with act.injecting():
-            for process in inits:
-                process.kill()
+            reach.call(processes.signal_all, inits, int(signal.SIGKILL))
     else:
         with act.injecting():
             act.kube.delete_pod(namespace, target, uid_of(pod), grace_s)

@@ -30,7 +30,7 @@ FAULT = Fault(
     lease=Lease.ONE_SHOT,
     summary="delete the VolumeAttachment of a pod's volume while it is in use, so that its writes fail",
     deadlines={"bite_s": 60.0, "heal_s": 240.0},
-    capabilities=("volume-attach", "node-exec"),
+    capabilities=("volume-attach", "pod-volumes"),
     rights=(Right("storage.k8s.io", "volumeattachments", ("list", "delete"), "detach the volume", namespaced=False),),
 )
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import secrets
-from pathlib import Path
 from typing import Any
 
 from steadyset.chaos.act import Act, begin
+from steadyset.chaos.agent.volumes import FILL_PREFIX, FULL, fill, remove_file
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Kube, is_ready
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.phases import bite, recovered, undo_now
+from steadyset.chaos.reach import NodeLease, end_lease, has_reach, reach_of
 from steadyset.chaos.volumes import mount_of, mounts_of, need_writable, volume_of, write_error
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError
@@ -24,10 +23,8 @@ FAULT = Fault(
     lease=Lease.WATCHDOG,
     summary="fill a pod's volume, so that its writes fail with ENOSPC",
     deadlines={"bite_s": 60.0, "heal_s": 240.0},
-    capabilities=("node-exec",),
+    capabilities=("pod-volumes",),
 )
-CHUNK = 1 << 20
-FULL = errno.errorcode[errno.ENOSPC]
 
 
 def inject(
@@ -44,10 +41,14 @@ def inject(
     volume = volume_of(act.kube, pod, claim)
     mount = mount_of(act.info, pod, volume)
     need_writable(mount, target)
-    file = f".steadyset-fill-{secrets.token_hex(4)}"
+    file = FILL_PREFIX + secrets.token_hex(4)
     act.memory.update(volume=volume, mount=mount)
-    with act.injecting({"volume": volume, "file": file}):
-        act.memory["bytes"] = _fill(mount / file)
+    with act.injecting({"volume": volume, "file": file, "node": mount.reach.node}):
+        assert act.record is not None
+        lease = NodeLease(mount.reach, act.record.id, ttl_s)
+        lease.begin(remove_file, volume, file)
+        act.renewing.append(lease.renew)
+        act.memory["bytes"] = mount.reach.call(fill, mount.path, file)
     return act.report()
 
 
@@ -74,26 +75,10 @@ def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
             f"volume {record.undo['volume']} is mounted nowhere: {record.undo['file']} cannot be removed from it yet",
             do="start a pod that uses it, then: steadyset sweep",
         )
-    mounts[0].joinpath(record.undo["file"]).unlink(missing_ok=True)
+    mounts[0].reach.call(remove_file, record.undo["volume"], record.undo["file"])
+    if has_reach(info, record.undo["node"]):
+        end_lease(reach_of(info, record.undo["node"]), record.id)
     return [f"volume {record.undo['volume']}: {record.undo['file']} removed"]
-
-
-def _fill(path: Path) -> int:
-    """Write chunks, then smaller ones, until nothing fits; the number of bytes."""
-    size, chunk = 0, CHUNK
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        while chunk:
-            try:
-                size += os.write(fd, bytes(chunk))
-                os.fsync(fd)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                chunk //= 4
-    finally:
-        os.close(fd)
-    return size
 
 
 def _full(act: Act) -> list[str] | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from typing import Any
 
 from steadyset.chaos.act import Act, begin
+from steadyset.chaos.agent.volumes import shut_down
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Kube, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
@@ -21,10 +20,8 @@ FAULT = Fault(
     lease=Lease.ONE_SHOT,
     summary="shut a pod's file system down as if its disk were yanked: writes fail with EIO, unsynced data is lost",
     deadlines={"bite_s": 15.0, "heal_s": 240.0},
-    capabilities=("node-exec", "volume-attach"),
+    capabilities=("pod-volumes", "volume-attach"),
 )
-SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of linux/fs/ext4/ext4.h; XFS understands it too
-NO_LOG_FLUSH = 2
 
 
 def inject(
@@ -43,11 +40,7 @@ def inject(
     need_writable(mount, target)
     act.memory.update(pod=uid_of(pod), volume=volume, mount=mount)
     with act.injecting({"pod": target, "uid": uid_of(pod)}):
-        fd = os.open(mount, os.O_RDONLY)
-        try:
-            fcntl.ioctl(fd, SHUTDOWN, NO_LOG_FLUSH.to_bytes(4, "little"))
-        finally:
-            os.close(fd)
+        mount.reach.call(shut_down, mount.path)
     return act.report()
 
 

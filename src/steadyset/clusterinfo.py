@@ -12,6 +12,12 @@ import msgspec
 
 from steadyset.errors import UsageError
 
+# What is done inside a node's kernel on behalf of its pods: from here on embedded clusters, by the agent elsewhere.
+AGENT_CAPABILITIES = (
+    "pod-network",  # enter a pod's network namespace: cut, lose and probe packets
+    "pod-processes",  # signal and freeze a pod's processes
+    "pod-volumes",  # write to, fill and shut down a pod's mounted volume
+)
 CAPABILITIES = (
     "node-exec",  # run a command in a node's namespaces
     "node-power",
@@ -20,6 +26,7 @@ CAPABILITIES = (
     "volume-attach",  # real attach/detach with VolumeAttachment objects
     "node-evidence",  # containers and mounts can be watched on the nodes
     "client-namespace",
+    *AGENT_CAPABILITIES,
 )
 
 

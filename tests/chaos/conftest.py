@@ -14,6 +14,7 @@ import yaml
 from steadyset.chaos.blast import ALLOWED, OPT_IN, VARIABLE
 from steadyset.chaos.kube import Kube, is_ready
 from steadyset.chaos.netpath import Place
+from steadyset.chaos.reach import Here
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.fixtures import images
 from steadyset.rundir import RunDir
@@ -35,20 +36,16 @@ def places() -> Iterator[tuple[Place, Place]]:
     lines.append(f"link add va{tag} netns {names[0]} type veth peer name vb{tag} netns {names[1]}")
     for name, link, address in zip(names, (f"va{tag}", f"vb{tag}"), ("10.99.99.1", "10.99.99.2"), strict=True):
         lines += [f"-n {name} addr add {address}/30 dev {link}", f"-n {name} link set {link} up"]
-    fds: list[int] = []
     try:
         subprocess.run(ip, input="\n".join(line for line in lines if not line.startswith("-n")), text=True, check=True)
         for line in lines:
             if line.startswith("-n"):
                 subprocess.run(["ip", *line.split()], check=True)
-        fds = [os.open(Path("/run/netns") / n, os.O_RDONLY | os.O_CLOEXEC) for n in names]
         yield (
-            Place(name="a", address="10.99.99.1", netns=fds[0]),
-            Place(name="b", address="10.99.99.2", netns=fds[1]),
+            Place(name="a", address="10.99.99.1", net=f"name:{names[0]}", reach=Here()),
+            Place(name="b", address="10.99.99.2", net=f"name:{names[1]}", reach=Here()),
         )
     finally:
-        for fd in fds:
-            os.close(fd)
         for name in names:
             subprocess.run(["ip", "netns", "del", name], check=False)
 

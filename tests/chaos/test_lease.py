@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from steadyset.chaos.agent import networks
 from steadyset.chaos.cordon import our_cordons
 from steadyset.chaos.fault import TTL_S, UNDO_SLACK_S
 from steadyset.chaos.faults import FAULTS
-from steadyset.chaos.inside import pod_namespaces
 from steadyset.chaos.kube import Kube, uid_of
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, new_record
-from steadyset.chaos.nft import our_tables
+from steadyset.chaos.reach import reach_of_pod
 from steadyset.chaos.sweep import sweep
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError
@@ -169,9 +169,8 @@ def test_killed_runner_leaves_no_cut(cluster: ClusterInfo, kube: Kube, ready: st
     assert [line.rpartition(": ")[2] for line in swept.undone] == ["would be undone"]
     swept = sweep(cluster)
     assert swept.is_clean() and any("rules removed from member-1" in line for line in swept.undone)
-    for netns in pod_namespaces(uid_of(kube.pod(ready, "member-1"))):
-        assert our_tables(netns) == []
-        os.close(netns)
+    pod = kube.need_pod(ready, "member-1")
+    assert reach_of_pod(cluster, pod).call(networks.our_tables, f"pod:{uid_of(pod)}") == []
 
 
 def _pids() -> list[int]:

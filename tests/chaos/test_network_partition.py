@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from steadyset.chaos.agent import networks
 from steadyset.chaos.faults.network_partition import FAULT, residue
-from steadyset.chaos.inside import open_netns, pod_namespaces, pod_processes
 from steadyset.chaos.kube import Kube, uid_of
-from steadyset.chaos.nft import delete_script, our_tables, run_nft
+from steadyset.chaos.reach import reach_of_pod
 from steadyset.chaos.runner import FaultError, inject
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.rundir import RunDir
@@ -18,9 +16,13 @@ from steadyset.wait import pause, wait_for
 pytestmark = pytest.mark.cluster
 
 
-def netns_of(kube: Kube, namespace: str, pod: str) -> int:
-    """A file descriptor of the pod's network namespace."""
-    return open_netns(pod_processes(uid_of(kube.pod(namespace, pod)))[0].pid)
+def tables_of(cluster: ClusterInfo, kube: Kube, namespace: str, pod: str) -> list[str]:
+    """Our tables in the pod; none while it has no network."""
+    found = kube.pod(namespace, pod)
+    if found is None or not found["spec"].get("nodeName"):
+        return []
+    tables = reach_of_pod(cluster, found).call(networks.tables_of_pods, [uid_of(found)])
+    return tables.get(uid_of(found), [])
 
 
 def test_isolated_pod_keeps_its_clients(cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir) -> None:
@@ -57,10 +59,9 @@ def test_rules_removed_behind_our_back_are_a_lost_bite(
         pytest.raises(FaultError, match="bite lost"),
         inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready, ttl_s=3.0) as span,
     ):
-        netns = netns_of(kube, ready, "member-0")
-        for table in our_tables(netns):
-            run_nft(netns, delete_script(table))
-        os.close(netns)
+        pod = kube.need_pod(ready, "member-0")
+        for table in tables_of(cluster, kube, ready, "member-0"):
+            assert reach_of_pod(cluster, pod).call(networks.remove_table, f"pod:{uid_of(pod)}", table)
         pause(2.5)  # beyond one renewal
     assert "bite lost" in span.error
 
@@ -72,21 +73,15 @@ def test_a_cut_follows_the_identity(cluster: ClusterInfo, kube: Kube, ready: str
     with inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready) as span:
         kube.delete_pod(ready, "member-0", uid_of(before), 0)
         wait_for(
-            lambda: uid_of(kube.pod(ready, "member-0")) not in ("", uid_of(before)) and _has_table(kube, ready),
+            lambda: (
+                uid_of(kube.pod(ready, "member-0")) not in ("", uid_of(before))
+                and bool(tables_of(cluster, kube, ready, "member-0"))
+            ),
             what="rules in the new pod",
             deadline_name="cut_again",
             deadline_s=30.0,
         )
     assert any("cut again before its first packet" in line for line in span.healing), span.healing
-
-
-def _has_table(kube: Kube, namespace: str) -> bool:
-    found = pod_namespaces(uid_of(kube.pod(namespace, "member-0")))
-    try:
-        return any(our_tables(netns) for netns in found)
-    finally:
-        for netns in found:
-            os.close(netns)
 
 
 @pytest.mark.slow

@@ -6,13 +6,18 @@ import time
 
 import pytest
 
+from steadyset.chaos.agent import networks
 from steadyset.chaos.netpath import Line, Place, ask_all, reaches
-from steadyset.chaos.nft import cut_script, delete_script, has_elements, our_tables, renew_script, run_nft, table_name
+from steadyset.chaos.nft import cut_script, delete_script, has_elements, renew_script, table_name
 from steadyset.errors import InstrumentError
 from steadyset.wait import pause, wait_for
 
 TTL_S = 1.0  # short, to see the kernel end it
 TABLE = "steadyset_test"
+
+
+def run_nft(place: Place, script: str) -> str:
+    return place.need_reach().call(networks.nft, place.net, script)
 
 
 def test_table_is_named_after_the_records_random_part() -> None:
@@ -32,9 +37,9 @@ def test_cut_bites_open_and_new_connections_and_packets(places: tuple[Place, Pla
     line = Line(a, b)
     probes = [line.packet, lambda: line.packet(True), line.open_connection, line.new_connection]
     assert [s.passes for s in ask_all(probes)] == [True] * 4
-    run_nft(a.netns, cut_script(TABLE, [b.address], [b.address], 30))
+    run_nft(a, cut_script(TABLE, [b.address], [b.address], 30))
     assert [s.passes for s in ask_all(probes)] == [False] * 4
-    run_nft(a.netns, delete_script(TABLE))
+    run_nft(a, delete_script(TABLE))
     assert [
         s.passes for s in ask_all([line.packet, lambda: line.packet(True), line.new_connection, line.new_connection])
     ] == [True] * 4
@@ -45,7 +50,7 @@ def test_one_way_cut_lets_the_other_way_pass(places: tuple[Place, Place]) -> Non
     """Packets that leave are dropped, those that arrive are not."""
     a, b = places
     line = Line(a, b)
-    run_nft(a.netns, cut_script(TABLE, [], [b.address], 30))
+    run_nft(a, cut_script(TABLE, [], [b.address], 30))
     assert [s.passes for s in ask_all([line.packet, lambda: line.packet(True)])] == [False, True]
     line.close()
 
@@ -55,7 +60,7 @@ def test_loss_is_a_share_at_random(places: tuple[Place, Place]) -> None:
     a, b = places
     line = Line(a, b)
     assert line.share_lost(1000) == 0
-    run_nft(a.netns, cut_script(TABLE, [], [b.address], 30, 0.3))
+    run_nft(a, cut_script(TABLE, [], [b.address], 30, 0.3))
     assert 0.22 < line.share_lost(1000) < 0.38
     assert line.share_lost(1000, back=True) == 0
     line.close()
@@ -64,11 +69,11 @@ def test_loss_is_a_share_at_random(places: tuple[Place, Place]) -> None:
 def test_the_kernel_heals_when_nobody_renews(places: tuple[Place, Place]) -> None:
     """Cut, renewed beyond its first time-to-live, then left alone."""
     a, b = places
-    run_nft(a.netns, cut_script(TABLE, [b.address], [b.address], TTL_S))
+    run_nft(a, cut_script(TABLE, [b.address], [b.address], TTL_S))
     end = time.monotonic() + 2 * TTL_S
     while time.monotonic() < end:
-        run_nft(a.netns, renew_script(TABLE, [b.address], [b.address], TTL_S))
-        assert has_elements(a.netns, TABLE)
+        run_nft(a, renew_script(TABLE, [b.address], [b.address], TTL_S))
+        assert has_elements(a.need_reach(), a.net, TABLE)
         pause(TTL_S / 5)
     renewed = time.monotonic()
     assert not reaches(a, Place(name="b", address=b.address, port=9)).passes
@@ -79,14 +84,14 @@ def test_the_kernel_heals_when_nobody_renews(places: tuple[Place, Place]) -> Non
         deadline_s=TTL_S + 5,
     )
     assert TTL_S * 0.5 < time.monotonic() - renewed < TTL_S + 1.5
-    assert our_tables(a.netns) == [TABLE]
+    assert a.need_reach().call(networks.our_tables, a.net) == [TABLE]
 
 
 def test_renewal_of_removed_rules_is_an_error(places: tuple[Place, Place]) -> None:
     """Sabotage: somebody deletes the table, and the renewal says so instead of making it anew."""
     a, b = places
-    run_nft(a.netns, cut_script(TABLE, [b.address], [b.address], 30))
-    run_nft(a.netns, delete_script(TABLE))
+    run_nft(a, cut_script(TABLE, [b.address], [b.address], 30))
+    run_nft(a, delete_script(TABLE))
     with pytest.raises(InstrumentError, match="nft failed"):
-        run_nft(a.netns, renew_script(TABLE, [b.address], [b.address], 30))
-    assert our_tables(a.netns) == []
+        run_nft(a, renew_script(TABLE, [b.address], [b.address], 30))
+    assert a.need_reach().call(networks.our_tables, a.net) == []

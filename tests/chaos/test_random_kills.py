@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from steadyset.chaos.agent.volumes import left_files
 from steadyset.chaos.fault import UNDO_SLACK_S
 from steadyset.chaos.inside import pod_processes, start_time, stopped
 from steadyset.chaos.kube import Kube, uid_of
@@ -131,8 +132,8 @@ def test_nothing_is_left_after_a_kill_at_a_random_moment(
     assert swept.alive == [] and ledger.records() == [], story
     for number in range(3):
         pod = kube.need_pod(ready, f"member-{number}")
-        assert stopped([[p.pid, p.start] for p in pod_processes(uid_of(pod))]) == [], story
+        assert stopped([[p["pid"], p["start"]] for p in pod_processes(uid_of(pod))]) == [], story
         for mount in mounts_of(cluster, volume_of(kube, pod)):
-            assert list(mount.glob(".steadyset-*")) == [], story
+            assert mount.reach.call(left_files) == [], story
     for node in kube.items("/api/v1/nodes"):
         assert "unschedulable" not in node["spec"], story
