@@ -29,7 +29,7 @@ def test_member_is_killed(stack, observer, load, chaos, report):
 
 @pytest.mark.stacks("probe")
 @pytest.mark.fault("pod-kill")
-@pytest.mark.needs("node-exec")
+@pytest.mark.needs("pod-processes")
 def test_process_is_killed(stack, observer, load, chaos, report):
     """Goal: a crashed process restarts in its own pod, on its own volume, with everything it acknowledged.
 

@@ -104,6 +104,6 @@ def test_the_suites_run_there(cluster: ClusterInfo, theirs: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr[-3000:]
     result = msgspec.json.decode(done.stdout)
     assert [s["verdict"] for s in result["scenarios"]] == ["PASS", "PASS"]
-    assert any("node-exec" in item["reason"] for item in result["not_tested"])
+    assert any("pod-processes" in item["reason"] for item in result["not_tested"])
     left = kubectl(cluster, "-n", "steadyset-probe", "get", "all,pvc,secret", "-o", "name").split()
     assert left == []

@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": ("explain", "Print a promise: what it says, where it is made, which tests cover it."),
     "coverage": ("coverage", "List the promises with their tests and their verdicts on each Kubernetes version."),
     "cluster": ("cluster", "Bring up, take down and act on embedded Kubernetes clusters."),
+    "agent": ("agent", "Let faults work the nodes of a cluster of yours: install, ask, remove the agent."),
     "images": ("images", "Build, load and push the images of the reference stacks."),
     "doctor": ("doctor", "Say what this machine or cluster lacks, and the command that fixes it."),
     "recheck": ("recheck", "Judge a saved run again, offline, with today's checkers."),
