@@ -164,8 +164,12 @@ def steadyset_inject(info: ClusterInfo, name: str, target: str) -> Way:
         f"{name}: inject",
         lambda: _ignore(network_partition.inject(info.path, target, NAMESPACE, planes=["peers"])),
         lambda: _ignore(network_partition.heal(info.path, target, NAMESPACE)),
-        lambda: resume(network_partition.FAULT, NAMESPACE, target).memory["proofs"].close(),
+        partial(_close_proofs, target),
     )
+
+
+def _close_proofs(target: str) -> None:
+    resume(network_partition.FAULT, NAMESPACE, target).memory["proofs"].close()
 
 
 def _ignore(_result: Any) -> None:
