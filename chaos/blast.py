@@ -23,7 +23,7 @@ from steadyset.chaos.quorum import MINORITY, Loss, loss, share_of
 from steadyset.chaos.rights import LEDGER, LOOK, lacking
 from steadyset.chaos.targets import NODE_PREFIX, node_of
 from steadyset.chaos.vantage import own_addresses, server_addresses
-from steadyset.clusterinfo import ClusterInfo
+from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
 from steadyset.errors import SteadysetError, UsageError
 
 OPT_IN, ALLOWED = "steadyset.dev/chaos", "allowed"  # label of namespaces, and of nodes of clusters that are not ours
@@ -87,7 +87,8 @@ def refuse_incapable(fault: Fault, info: ClusterInfo) -> None:
             f"{fault} needs what cluster {info.name} ({info.provider}) does not offer",
             expected=", ".join(fault.capabilities),
             seen=", ".join(info.capabilities) or "no capabilities",
-            do="report it as not tested, or use the embedded cluster",
+            do="report it as not tested, or use the embedded cluster"
+            + ("; steadyset agent install adds it" if set(missing) <= set(AGENT_CAPABILITIES) else ""),
         )
 
 
