@@ -2,6 +2,8 @@
 
 import pytest
 
+HOST_PORT = 21017
+
 
 @pytest.mark.requirement("STS-ORD-001", "STS-ORD-002", "STS-ORD-003", "STS-ORD-004")
 def test_scaling_is_ordered_and_halts(space, report):
@@ -110,19 +112,24 @@ def _deleting_together(space):
 
 @pytest.mark.requirement("STS-ORD-007", "STS-ID-001")
 def test_a_pod_that_its_node_rejects_is_recreated(space, report):
-    """Goal: a pod that fails at once, because its node has no room for it, is deleted and created again until it runs.
+    """Goal: a pod that fails at once, because its node rejects it, is deleted and created again until it runs.
 
-    Method: another pod occupies a host port of one node; the member is bound there and wants the same port.
+    Method: write; while the set is scaled to zero another pod takes the host port that the member wants; bind the
+    member to that node, past the scheduler, see it rejected and replaced, take the other pod away, read back.
     """
-    report.judge("stable-identity", replacements_min=1)
+    report.judge("stable-identity", replacements_min=2)
     node = space.nodes()[0]
-    port = [{"name": "http", "containerPort": 8080, "hostPort": 21017}]
+    port = [{"name": "http", "containerPort": 8080, "hostPort": HOST_PORT}]
+    web = space.statefulset(replicas=1, pod={"nodeSelector": {"kubernetes.io/hostname": node}}, ports=port)
+    web.wait_ready()
+    space.data.write(web.pod(0))
+    web.scale(0)
+    web.wait_ready(0)
     blocker = space.pod("blocker", pod={"nodeName": node}, ports=port)
-    web = space.statefulset(replicas=1, pod={"nodeName": node}, ports=port)
+    web.patch({"spec": {"replicas": 1, "template": {"spec": {"nodeName": node}}}})
     space.until("the member was rejected and deleted", lambda: _rejected(space, web.pod(0)))
     space.delete("Pod", blocker, grace_s=0)
     web.wait_ready()
-    space.data.write(web.pod(0))
     space.data.read_back()
 
 

@@ -148,14 +148,13 @@ def test_a_missing_claim_is_created_again(space, report):
     uid = web.delete_pod(0)
     space.until("another pod is pending", lambda: web.uids().get(web.pod(0), uid) != uid)
     space.delete("PersistentVolumeClaim", web.claim(0))
-    space.until(
-        "there is another claim", lambda: _uids(web.claims()).get(web.claim(0), "") not in ("", *before.values())
-    )
+    space.until("the claim is gone", lambda: before.items() != _uids(web.claims()).items())
     _ungate(space, web)
     web.wait_ready()
     space.data.write(web.pod(0))
     space.data.read_back()
     report.promise("the name of the claim is the same", expected=[web.claim(0)], seen=list(web.claims()))
+    report.promise("it is another claim", expected=True, seen=before != _uids(web.claims()))
 
 
 def _ungate(space, web):

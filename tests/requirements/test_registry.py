@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -98,3 +99,13 @@ def test_explain() -> None:
     assert len(run(command, [], standalone_mode=False).output.splitlines()) == len(REQUIREMENTS)
     found = json.loads(run(command, ["STS-ORD-*", "--json"], standalone_mode=False).output)
     assert {entry["id"] for entry in found} == set(select(["STS-ORD-*"]))
+
+
+def test_upstreams_cases_are_all_named() -> None:
+    """32 of them, and each test that the table names exists."""
+    table = (Path(__file__).parent.parent.parent / "docs" / "upstream-statefulset.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 32
+    named = set(re.findall(r"`(\w+/test_\w+\.py::test_\w+)`", table))
+    assert sorted(named - {name for name, _, _ in read_tests(SUITES)}) == []
+    assert [row for row in rows if "::test_" not in row and "| none:" not in row] == []
