@@ -19,7 +19,7 @@ from steadyset.chaos.abort import AbortedError, stop_here, stop_in_cluster, this
 from steadyset.chaos.blast import Hits, admit, default_hits, refuse_beyond, refuse_incapable
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
-from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, new_record
+from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located, new_record
 from steadyset.chaos.watchdog import open_cluster, start_watchdog
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import DeadlineError, InvalidError, SteadysetError, UsageError
@@ -291,6 +291,7 @@ def begin(
         )
     info = open_cluster(cluster or os.environ.get(CLUSTER_VARIABLE, ""), os.environ.get("KUBECONFIG", ""))
     refuse_incapable(fault, info)
+    info = located(info)
     key = (fault.name, namespace, target)
     before = _ACTS.pop(key, None)
     if before is not None and before.outcome.inject_ns and not before.outcome.heal_ns:

@@ -17,7 +17,7 @@ import msgspec
 from steadyset.chaos.abort import refuse_stopped
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.kube import Json, Kube, RefusedError, controller_of, is_ready
-from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record
+from steadyset.chaos.ledger import SYSTEM, ClusterLedger, HostLedger, Record
 from steadyset.chaos.partition import Cuts
 from steadyset.chaos.quorum import MINORITY, Loss, loss, share_of
 from steadyset.chaos.rights import LEDGER, LOOK, lacking
@@ -27,7 +27,6 @@ from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
 from steadyset.errors import SteadysetError, UsageError
 
 OPT_IN, ALLOWED = "steadyset.dev/chaos", "allowed"  # label of namespaces, and of nodes of clusters that are not ours
-SYSTEM = "kube-system"  # its UID is the cluster's; its label opens the control plane of a cluster that is not ours
 VARIABLE = "STEADYSET_CHAOS_"
 SETTINGS = {"max-pods": MINORITY, "max-nodes": MINORITY, "confirm-uid": ""}
 FILE, TABLE = Path("steadyset.toml"), "chaos"

@@ -11,17 +11,19 @@ import os
 import platform
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from steadyset.chaos.fault import TTL_S
-from steadyset.chaos.kube import Json, Kube, RefusedError
+from steadyset.chaos.kube import Json, Kube, RefusedError, UnreachableError
 from steadyset.clusterinfo import ClusterInfo, save_cluster_info
 from steadyset.errors import InstrumentError
 
 SYSTEM_NAMESPACE = "steadyset-system"
+SYSTEM = "kube-system"  # its UID is the cluster's
 LABEL = "steadyset.io/ledger"
 ABORT = "steadyset.dev/abort"  # annotation on a record: heal this fault now, and why
 PREFIX = "steadyset-fault-"
@@ -85,22 +87,33 @@ def new_record(fault: str, namespace: str, target: str, ttl_s: float, undo: dict
 
 
 def ledger_folder(info: ClusterInfo) -> Path:
-    """The machine's ledger of that cluster: beside its cluster file, else below the user's state folder."""
+    """The machine's ledger of that cluster: beside its cluster file, else below the user's state folder by its UID."""
     if info.path:
         return Path(info.path).parent / "faults"
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    return state / "steadyset" / "clusters" / (info.name or "default") / "faults"
+    return state / "steadyset" / "clusters" / (info.uid or info.name or "default") / "faults"
 
 
 def located(info: ClusterInfo) -> ClusterInfo:
-    """The cluster with a cluster file that child processes can read; a bare kubeconfig gets one beside its ledger."""
+    """The cluster with a cluster file that child processes can read; a bare kubeconfig gets one beside its ledger.
+
+    Its folder is that of the cluster's UID, so that all who use the cluster from here share a ledger; where the
+    cluster does not answer, that of its name.
+    """
     if info.path:
         return info
-    folder = ledger_folder(info).parent
-    folder.mkdir(parents=True, exist_ok=True)
     own = msgspec.structs.replace(info)
-    save_cluster_info(own, folder / "cluster.json")
+    with suppress(RefusedError, UnreachableError):
+        own.uid = info.uid or cluster_uid(Kube(info))
+    folder = ledger_folder(own).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    save_cluster_info(own, folder / "kubeconfig.json")
     return own
+
+
+def cluster_uid(kube: Kube) -> str:
+    """The UID by which a cluster is known: that of its kube-system namespace."""
+    return str(kube.request("GET", f"/api/v1/namespaces/{SYSTEM}")["metadata"]["uid"])
 
 
 class HostLedger:

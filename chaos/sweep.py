@@ -14,7 +14,7 @@ import msgspec
 from steadyset.chaos.fault import UNDO_SLACK_S, Fault
 from steadyset.chaos.faults import FAULTS, fault_named
 from steadyset.chaos.kube import Kube, UnreachableError
-from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record
+from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import SteadysetError
 from steadyset.wait import pause
@@ -62,6 +62,7 @@ def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "", name
     ledger are looked at besides. Errors: UnreachableError when the API server is away; records that need only this
     machine are undone all the same by their watchdogs.
     """
+    info = located(info)
     kube, swept = Kube(info), Swept()
     records = {record.id: record for record in HostLedger(info).records()}
     foreign: dict[str, tuple[Record, str]] = {}

@@ -1,4 +1,4 @@
-"""Several faults at once, and several runners on one cluster: each heals its own, none goes beyond the caps together."""
+"""Several faults at once, and several runners on one cluster: each heals its own, together they keep to the caps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def frozen(kube: Kube, namespace: str) -> list[str]:
 def test_a_nemesis_stays_within_the_caps_and_ends_with_the_body(
     cluster: ClusterInfo, kube: Kube, ready: str, chaos: ChaosFixture
 ) -> None:
-    """Faster than one may be held: the rest is skipped; at no moment are two members frozen; the scenario has it all."""
+    """Faster than one may be held: the rest is skipped; no two members are frozen at a time; all is in the scenario."""
     most = 0
     with chaos.nemesis([POD_FREEZE], MEMBERS, per_minute=40, hold_s=(4.0, 6.0)) as carried:
         end = time.monotonic() + NEMESIS_DEADLINE_S

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info, save_cluster_info
 from steadyset.errors import SteadysetError, UsageError
@@ -70,12 +69,6 @@ def foreign_cluster(kubeconfig: str, context: str = "") -> ClusterInfo:
         info.capabilities = ["volume-attach"] if provider.attaches_volumes(connect(info), info.storage_class) else []
     except SteadysetError:
         info.storage_class, info.capabilities = "", []  # faults on volumes are then not offered
-    path = folder / "cluster.json"
-    if path.is_file():
-        before = load_cluster_info(path)
-        info = msgspec.structs.replace(
-            before, kubeconfig=info.kubeconfig, context=info.context, nodes=info.nodes, confirmed="", path=str(path)
-        )
     folder.mkdir(parents=True, exist_ok=True)
-    save_cluster_info(info, path)
+    save_cluster_info(info, folder / "kubeconfig.json")  # not cluster.json, which a nightly may be using
     return info
