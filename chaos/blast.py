@@ -20,7 +20,7 @@ from steadyset.chaos.kube import Json, Kube, RefusedError, controller_of, is_rea
 from steadyset.chaos.ledger import SYSTEM, ClusterLedger, HostLedger, Record
 from steadyset.chaos.partition import Cuts
 from steadyset.chaos.quorum import MINORITY, Loss, loss, share_of
-from steadyset.chaos.rights import LEDGER, LOOK, lacking
+from steadyset.chaos.rights import LEDGER, LOOK, LOOK_AT_NODES, Right, lacking
 from steadyset.chaos.targets import NODE_PREFIX, node_of
 from steadyset.chaos.vantage import own_addresses, server_addresses
 from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
@@ -170,8 +170,7 @@ def _refuse_without_rights(fault: Fault, info: ClusterInfo, kube: Kube, namespac
     """The account of an embedded cluster is its administrator's; others are asked right by right."""
     if ours(info):
         return
-    ledger = LEDGER if hasattr(fault.load(), "undo") else ()
-    missing = lacking(kube, (*LOOK, *ledger, *fault.rights), [namespace])
+    missing = lacking(kube, rights_of(fault), [namespace])
     if missing:
         raise UsageError(
             f"the account of {info.kubeconfig} may not do what {fault} does",
@@ -179,6 +178,13 @@ def _refuse_without_rights(fault: Fault, info: ClusterInfo, kube: Kube, namespac
             seen="not allowed: " + "; ".join(f"{right} ({right.why})" for right in missing),
             do="kubectl apply -f docs/rbac.yaml, and use the account steadyset/steadyset that it makes",
         )
+
+
+def rights_of(fault: Fault) -> tuple[Right, ...]:
+    """All that an account needs for that fault: to look around, to write ahead, and for the fault itself."""
+    nodes = LOOK_AT_NODES if fault.target == "node" else ()
+    ledger = LEDGER if hasattr(fault.load(), "undo") else ()
+    return (*LOOK, *nodes, *ledger, *fault.rights)
 
 
 def default_hits(fault: Fault, kube: Kube, namespace: str, target: str) -> Hits:

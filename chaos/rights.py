@@ -32,6 +32,7 @@ LOOK = (
     Right("", "pods", ("get", "list"), "find the target and its workload"),
     Right("", "configmaps", ("get", "list"), "see whether faults are stopped, and which are live"),
 )
+LOOK_AT_NODES = (Right("", "nodes", ("get", "list"), "see how many nodes are out of order", namespaced=False),)
 LEDGER = (Right("", "configmaps", ("create", "patch", "delete"), "undo ledger"),)
 
 

@@ -89,11 +89,20 @@ def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "", name
             swept.undone.extend(f"{record.id}: {line}" for line in undo_record(info, record, kube))
             swept.left.extend(left_as_found(info, kube, record))
         except SteadysetError as error:
-            swept.failed.append(f"{record.id}: {error}")
+            if record.id in _known(info, ledgers):  # else its watchdog, or another sweep, was faster
+                swept.failed.append(f"{record.id}: {error}")
     live_ids = {r.id for r in alive} | ({r.id for r in orphans} if dry_run else set())
-    for fault in FAULTS:
-        swept.left.extend(_residue(info, kube, fault, live_ids))
+    left = [line for fault in FAULTS for line in _residue(info, kube, fault, live_ids)]
+    if left and (begun := _known(info, ledgers) - live_ids):  # faults that began while this was looking around
+        left = [line for fault in FAULTS for line in _residue(info, kube, fault, live_ids | begun)]
+    swept.left.extend(left)
     return swept
+
+
+def _known(info: ClusterInfo, ledgers: list[ClusterLedger]) -> set[str]:
+    """IDs of the records that are in a ledger at this moment."""
+    found = {record.id for record in HostLedger(info).records()}
+    return found | {record.id for ledger in ledgers for record, _ in ledger.records()}
 
 
 def _residue(info: ClusterInfo, kube: Kube, fault: Fault, live_ids: set[str]) -> list[str]:

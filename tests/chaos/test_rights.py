@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from steadyset.chaos.blast import ALLOWED, OPT_IN
+from steadyset.chaos.blast import ALLOWED, OPT_IN, rights_of
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.faults import FAULTS, fault_named
 from steadyset.chaos.kube import Kube, uid_of
 from steadyset.chaos.ledger import located
-from steadyset.chaos.rights import LEDGER, LOOK, Right
 from steadyset.chaos.runner import inject
 from steadyset.chaos.sweep import sweep
 from steadyset.clusterinfo import ClusterInfo
@@ -33,17 +32,12 @@ RIGHTS_DEADLINE_S = 10.0
 BY_KUBECONFIG = [f for f in FAULTS if not f.capabilities]
 
 
-def needed(fault: Fault) -> tuple[Right, ...]:
-    """What the fault is asked for before it begins."""
-    return (*LOOK, *(LEDGER if hasattr(fault.load(), "undo") else ()), *fault.rights)
-
-
 @pytest.mark.parametrize("fault", BY_KUBECONFIG, ids=str)
 def test_the_manifest_grants_what_the_fault_needs(fault: Fault) -> None:
     """Each verb of each right; so the manifest keeps up with the catalogue."""
     granted = {(r.group, r.resource, r.subresource, r.namespaced, verb) for r in RIGHTS for verb in r.verbs}
     granted |= {(g, r, s, True, v) for g, r, s, namespaced, v in granted if not namespaced}
-    wanted = {(r.group, r.resource, r.subresource, r.namespaced, v) for r in needed(fault) for v in r.verbs}
+    wanted = {(r.group, r.resource, r.subresource, r.namespaced, v) for r in rights_of(fault) for v in r.verbs}
     assert wanted <= granted, wanted - granted
 
 
