@@ -287,7 +287,8 @@ def refuse_beyond(
 
 
 def _beyond(fault: Fault, allowed: str, name: str, share: str, seen: str, lost: int) -> SteadysetError:
-    allow = f"--{name} {lost}, {VARIABLE}{name.replace('-', '_').upper()}={lost}"
+    key = name.replace("-", "_")
+    allow = f'--{name} {lost}; in a test {key}="{lost}"; else {VARIABLE}{key.upper()}={lost}'
     return UsageError(
         f"{fault} would go beyond the blast radius",
         expected=f"at most {allowed} out of order at a time ({name} = {share})",
