@@ -243,7 +243,8 @@ def reach(
                 kube.need_pod(namespace, name)
         down = {name for name, pod in pods.items() if not is_ready(pod)}
         down |= {name for r in live if r.namespace == namespace for name in r.pods}
-        for owner in dict.fromkeys(_owner_uid(pods[name]) for name in named if name in pods):
+        owned = [name for name in named if name in pods and controller_of(pods[name])]  # others are no workload's
+        for owner in dict.fromkeys(_owner_uid(pods[name]) for name in owned):
             members = sorted(name for name, pod in pods.items() if _owner_uid(pod) == owner)
             title, wanted = _workload(kube, namespace, pods[members[0]])
             each = loss(title, members, hits.pods, down, cuts=hits.cuts, verb=hits.verb, wanted=wanted)
@@ -273,6 +274,8 @@ def refuse_beyond(
     refuse_self(kube, fault, namespace, hits)
     found = reach(info, kube, namespace, hits, caps=caps, own=own)
     for each, allowed in zip(found.losses, found.pods_allowed, strict=True):
+        if hits.nodes and each.members == 1:
+            continue  # a node takes along what is on it, and one member has no quorum to keep
         if each.hit and each.lost > allowed:
             raise _beyond(
                 fault, f"{allowed} of the {each.members} pods", "max-pods", caps.max_pods, str(each), each.lost
@@ -343,10 +346,7 @@ def _owner_uid(pod: Json) -> str:
 
 def _workload(kube: Kube, namespace: str, pod: Json) -> tuple[str, int]:
     """Its controller's kind and name, and how many replicas that wants (0 where it does not say)."""
-    owner = controller_of(pod)
-    if owner is None:
-        return f"Pod {pod['metadata']['name']}", 1
-    wanted = 0
+    owner, wanted = controller_of(pod) or {"kind": "", "name": ""}, 0
     if owner["kind"] == "StatefulSet":
         with suppress(RefusedError):
             found = kube.get(f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{owner['name']}")
