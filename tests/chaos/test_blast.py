@@ -231,7 +231,7 @@ except UsageError as error:
 @cluster_test
 def test_the_runner_does_not_cut_itself_off(cluster: ClusterInfo, kube: Kube, ready: str) -> None:
     """A runner with the network of member-0 refuses a fault on member-0."""
-    pid = pod_processes(uid_of(kube.pod(ready, "member-0")))[0].pid
+    pid = pod_processes(uid_of(kube.pod(ready, "member-0")))[0]["pid"]
     argv = ["nsenter", "-t", str(pid), "-n", "--", sys.executable, "-c", INSIDE, cluster.path, "member-0", ready]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert "would cut steadyset off: steadyset itself runs there" in done.stdout, done.stdout + done.stderr

@@ -41,7 +41,7 @@ def frozen(kube: Kube, namespace: str) -> list[str]:
     """Members with stopped processes."""
     found = []
     for name in MEMBERS:
-        processes = [[p.pid, p.start] for p in pod_processes(uid_of(kube.need_pod(namespace, name)))]
+        processes = [[p["pid"], p["start"]] for p in pod_processes(uid_of(kube.need_pod(namespace, name)))]
         if stopped(processes):
             found.append(name)
     return found
