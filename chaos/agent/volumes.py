@@ -38,6 +38,19 @@ def _mount_points(node: Node) -> list[str]:
     return list(dict.fromkeys(line.split()[4] for line in text.splitlines()))
 
 
+def _need_own_disk(node: Node, mount: str) -> None:
+    """VerbError when the volume is a folder of a file system that others use too: what breaks it would hit them."""
+    lines = [line.split() for line in Path(f"/proc/{node.pid}/mountinfo").read_text().splitlines()]
+    roots = [fields[3] for fields in lines if fields[4] == mount]
+    if not roots:
+        raise VerbError(f"{mount}: {NOT_MOUNTED}")
+    if roots[-1] != "/":
+        raise VerbError(
+            f"{mount} is folder {roots[-1]} of a file system that others use too",
+            do="aim at a volume with a file system of its own",
+        )
+
+
 def write_error(node: Node, mount: str) -> str:
     """Write to the volume mounted there and fsync: "" when that worked, else the errno's name.
 
@@ -76,8 +89,7 @@ def fill(node: Node, mount: str, name: str) -> int:
 
     Space is allocated where the file system can do that at once, and written where it cannot.
     """
-    if mount not in _mount_points(node):
-        raise VerbError(f"{mount}: {NOT_MOUNTED}")
+    _need_own_disk(node, mount)
     folder = node.inside(mount)
     fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -133,8 +145,7 @@ def left_files(node: Node) -> list[str]:
 
 def shut_down(node: Node, mount: str) -> None:
     """Shut the file system down without flushing its log, as if its disk were yanked. VerbError where it cannot be."""
-    if mount not in _mount_points(node):
-        raise VerbError(f"{mount}: {NOT_MOUNTED}")
+    _need_own_disk(node, mount)
     fd = os.open(node.inside(mount), os.O_RDONLY)
     try:
         fcntl.ioctl(fd, SHUTDOWN, NO_LOG_FLUSH.to_bytes(4, "little"))

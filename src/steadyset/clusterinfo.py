@@ -24,6 +24,7 @@ CAPABILITIES = (
     "node-freeze",
     "node-network",
     "volume-attach",  # real attach/detach with VolumeAttachment objects
+    "volume-expand",  # claims of an expandable class grow (steadyset-xfs under load, ext4 when the pod is replaced)
     "node-evidence",  # containers and mounts can be watched on the nodes
     "client-namespace",
     *AGENT_CAPABILITIES,

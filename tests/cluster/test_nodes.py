@@ -160,8 +160,15 @@ def test_cut_node_comes_back_with_its_routes(cluster, api):
     assert "default via" in routes
 
 
-def test_joined_node_gets_ready(cluster, api):
-    """Goal: `node join` adds a node that becomes Ready and is routed to."""
+def test_node_joins_and_leaves(cluster, api):
+    """Goal: `node join` adds a node that becomes Ready and is routed to; a node that leaves takes everything along."""
     assert operations.join(NAME) == "node-3"
     assert ready(api, "node-3")
-    assert cluster.layout.node_pod_cidr(3) in shell(clusters.Cluster.get(NAME), "node-1", "ip route")
+    joined = clusters.Cluster.get(NAME)
+    assert cluster.layout.node_pod_cidr(3) in shell(joined, "node-1", "ip route")
+    root = joined.node("node-3").root
+    operations.leave(NAME, "node-3")
+    assert api.request("GET", "/api/v1/nodes/node-3") is None
+    assert clusters.Cluster.get(NAME).spec.nodes == [1, 2]
+    assert not root.exists()
+    assert cluster.layout.node_pod_cidr(3) not in shell(clusters.Cluster.get(NAME), "node-1", "ip route")

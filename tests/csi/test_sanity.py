@@ -14,18 +14,21 @@ from steadyset.fixtures.golang import go_binary
 
 BUILD_DEADLINE_S = 540.0  # cold: compiles gRPC, Ginkgo and the suite
 RUN_DEADLINE_S = 120.0
-SANITY_SPECS = 51  # the specs of csi-test v5.6.0 for the capabilities the driver has
+SANITY_SPECS = 58  # the specs of csi-test v5.6.0 for the capabilities the driver has
 OWN_TESTS = {
     "TestControllerRestart",
     "TestCutDeviceKeepsStaleWritesOut",
     "TestDetachInUse",
+    "TestExpansion",
     "TestFormatOnFirstUseOnly",
     "TestHeldBlockDevice",
+    "TestLocalVolume",
     "TestNodeRestart",
     "TestOneControllerPerDirectory",
     "TestPurge",
     "TestRegistration",
     "TestSecondNodeIsRefused",
+    "TestSharedDirectory",
     "TestStaleStagingIsReplaced",
 }
 
@@ -66,10 +69,10 @@ def loop_devices_of_tests() -> set[str]:
     return {name for name in files if re.search(r"/Test[A-Z]\w+/\d{3}/volumes/", name)}
 
 
-@pytest.mark.parametrize("access", ["mount", "block"])
-def test_upstream_sanity_suite(san_tests: Path, access: str) -> None:
+@pytest.mark.parametrize("kind", ["mount", "block", "xfs", "shared", "local"])
+def test_upstream_sanity_suite(san_tests: Path, kind: str) -> None:
     """Upstream's suite passes, and no fewer of its specs run than the driver's capabilities ask for."""
-    output = run(san_tests, "-test.run=^TestSanity$", "-ginkgo.no-color", SAN_SANITY_ACCESS=access)
+    output = run(san_tests, "-test.run=^TestSanity$", "-ginkgo.no-color", SAN_SANITY_KIND=kind)
     passed, failed = re.search(r"(\d+) Passed \| (\d+) Failed", output).groups()  # type: ignore[union-attr]
     assert (int(passed), int(failed)) == (SANITY_SPECS, 0)
     assert loop_devices_of_tests() == set()
