@@ -36,10 +36,10 @@ def probe_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class ProbeProcess:
     """One probe server on loopback."""
 
-    def __init__(self, binary: Path, data: Path, pod: str = "probe-1", port: int = 0) -> None:
+    def __init__(self, binary: Path, data: Path, pod: str = "probe-1", port: int = 0, *args: str) -> None:
         # -listen with port 0 lets the kernel choose; the server says which.
         self.process = subprocess.Popen(
-            [str(binary), "-listen", f"127.0.0.1:{port}", "-data", str(data)],
+            [str(binary), "-listen", f"127.0.0.1:{port}", "-data", str(data), *args],
             env={**os.environ, "POD_NAME": pod, "POD_UID": f"uid-of-{pod}", "NODE_NAME": "node-7"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,8 +85,8 @@ def start_probe(probe_binary: Path) -> Iterator[Callable[..., ProbeProcess]]:
     """Start probes; all are ended with the test."""
     started: list[ProbeProcess] = []
 
-    def start(data: Path, pod: str = "probe-1", port: int = 0) -> ProbeProcess:
-        started.append(ProbeProcess(probe_binary, data, pod, port))
+    def start(data: Path, pod: str = "probe-1", port: int = 0, *args: str) -> ProbeProcess:
+        started.append(ProbeProcess(probe_binary, data, pod, port, *args))
         return started[-1]
 
     yield start

@@ -52,6 +52,27 @@ def test_compare_and_set(start_probe: Start, tmp_path: Path) -> None:
     assert probe.get("/read?key=r")["value"] == 2
 
 
+def test_read_only(start_probe: Start, tmp_path: Path) -> None:
+    """It serves what is there, writes nothing, not even its epoch, and refuses every write."""
+    writer = start_probe(tmp_path)
+    writer.post("/append?key=a&value=1")
+    writer.kill()
+    before = (tmp_path / "probe.log").read_bytes()
+    reader = start_probe(tmp_path, "probe-2", 0, "-read-only")
+    assert reader.get("/values?key=a")["values"] == [1]
+    assert reader.post("/append?key=a&value=2")["error"] == "the volume is served read-only"
+    assert reader.call("GET", "/readyz")[0] == 200
+    assert (tmp_path / "probe.log").read_bytes() == before
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_exit_on_demand(start_probe: Start, tmp_path: Path, code: int) -> None:
+    """It ends with the code that it is asked for, as a job does that is done, or has failed."""
+    probe = start_probe(tmp_path)
+    assert probe.post(f"/exit?code={code}")["outcome"] == "ok"
+    assert probe.exit_code() == code
+
+
 def test_lists_and_keys_are_apart(start_probe: Start, tmp_path: Path) -> None:
     """A value goes to its key only."""
     probe = start_probe(tmp_path)
