@@ -7,9 +7,17 @@ from fnmatch import fnmatchcase
 
 from steadyset.errors import UsageError
 from steadyset.requirements.base import Requirement
+from steadyset.requirements.scheduling import SCHEDULING
 from steadyset.requirements.statefulset import STATEFULSET
+from steadyset.requirements.storage import STORAGE
+from steadyset.requirements.workloads import WORKLOADS
 
-REQUIREMENTS: tuple[Requirement, ...] = (*STATEFULSET,)
+REQUIREMENTS: tuple[Requirement, ...] = (
+    *STATEFULSET,
+    *STORAGE,
+    *SCHEDULING,
+    *WORKLOADS,
+)
 
 
 def requirement(name: str) -> Requirement:
