@@ -8,6 +8,7 @@ import time
 import pytest
 
 from steadyset.fixtures.conformance.sets import REVISION
+from steadyset.fixtures.machine import rogue_container
 
 pytestmark = [pytest.mark.control]
 
@@ -31,14 +32,23 @@ def _index(web):
 
 
 @pytest.mark.requirement("STS-ID-003")
-@pytest.mark.needs("node-evidence")
-def test_a_pod_is_forced_away(space, report):
-    """Goal: a pod deleted by force, whose containers take their time to end, is found to run beside its successor."""
+@pytest.mark.needs("node-evidence", "node-exec")
+def test_a_rogue_runs_an_identity_twice(space, report, cluster):
+    """Goal: a container that somebody starts in the name of a member, beside the real one, is found on the node."""
     report.expect("FAIL", rule="at-most-one-per-identity")
-    report.judge("at-most-one-per-identity")
-    web = space.statefulset(replicas=1, volumes=False, grace_s=10, linger_s=8)
+    report.judge("at-most-one-per-identity", replacements_min=0)
+    web = space.statefulset(replicas=1)
     web.wait_ready()
-    web.wait_replaced(0, web.delete_pod(0, grace_s=0))
+    node = web.pods()[web.pod(0)]["spec"]["nodeName"]
+    with rogue_container(cluster, node, space.image, pod=web.pod(0), namespace=space.name):
+        space.until("the rogue's container was seen", lambda: _runs_twice(space))
+
+
+def _runs_twice(space):
+    space.view.live.advance()
+    started = [record.obj for record, _ in space.view.live.shared if record.e == "NODE"]
+    uids = {o["pod_uid"] for o in started if o.get("namespace") == space.name and o["what"] == "container-started"}
+    return len(uids) == 2
 
 
 @pytest.mark.requirement("STS-ID-002")
@@ -159,6 +169,7 @@ def test_a_member_never_gets_ready(space, report):
 
 def _create_member(space, web, ordinal):
     """Create a member as the controller would, but when the rogue likes."""
+    web.wait_observed()
     template = web.seen["spec"]["template"]
     name = web.pod(ordinal)
     owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": web.name, "uid": web.uid, "controller": True}
