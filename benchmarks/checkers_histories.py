@@ -163,3 +163,41 @@ def rows(history: History) -> Ints:
     keep = ~((kind == 0) & (history.outcome == INFO))
     table = [history.process, kind, history.value, history.value2, history.start, history.end]
     return np.stack([np.asarray(column, dtype="<i8")[keep] for column in table], axis=1)
+
+
+def transactions(
+    txns: int, *, clients: int = 100, keys: int = 10, appends_per_key: int = 50, unknown: float = 0.05, seed: int = 1
+) -> History:
+    """Transactions of 1 to 4 appends and whole reads, as Elle draws them: ten live keys, each of 50 appends at most."""
+    draw = Draw(txns, clients, unknown, seed)
+    rng = draw.rng
+    lists: dict[int, list[int]] = {key: [] for key in range(keys)}
+    live = list(range(keys))
+    flat: list[int] = []
+    ends: list[int] = []
+    choice = iter(rng.integers(0, 2 * keys, size=4 * draw.size).tolist())
+    value = 0
+    for size, unseen, effective in zip(
+        rng.integers(1, 5, size=draw.size).tolist(), draw.unknown.tolist(), draw.effective.tolist(), strict=True
+    ):
+        mine: dict[int, list[int]] = {}
+        for _ in range(size):
+            which = next(choice)
+            key = live[which // 2]
+            if which % 2:
+                seen = [*lists[key], *mine.get(key, ())]
+                flat += (1, key, -1) if unseen else (1, key, len(seen), *seen)
+                continue
+            value += 1
+            mine.setdefault(key, []).append(value)
+            flat += (0, key, 1, value)
+        for key, values in mine.items() if effective else ():
+            lists[key] += values
+            if len(lists[key]) >= appends_per_key and key in live:
+                live[live.index(key)] = len(lists)
+                lists[len(lists)] = []
+        ends.append(len(flat))
+    last = np.array(ends, dtype=np.int64)
+    table = np.array(flat, dtype=np.int64), np.append(0, last[:-1]), last
+    nothing = np.full(draw.size, NIL)
+    return draw.history(np.zeros(draw.size, np.int64), ["txn"], nothing, lists=table)

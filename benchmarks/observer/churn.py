@@ -1,10 +1,11 @@
 """Does the observer lose an event? Thousands of pods churn on a real API server; etcd itself is counted beside.
 
-    python benchmarks/observer/churn.py --cluster NAME [--pods 5000] [--seconds 60] [--cuts 5]
+    python benchmarks/observer/churn.py --cluster NAME [--pods 5000] [--kwok-nodes 50] [--seconds 60] [--cuts 5]
 
-The pods belong to no scheduler, so no node is needed: they are created, their status is patched, they are deleted and
-made again, at whatever rate the machine makes. Meanwhile the observer's connections are cut again and again, and etcd
-is compacted at every cut. Every revision that etcd's own watch shows below the namespace must be in the trace.
+The pods are scheduled to kwok nodes, which make them Ready and take them away again. Once they all exist they are
+labelled, deleted and made again, at whatever rate the machine makes. Meanwhile the observer's connections are cut again
+and again, and etcd is compacted at every cut. Every revision that etcd's own watch shows below the namespace must be
+in the trace.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ from kubernetes import client, config
 
 from steadyset.clusterinfo import ClusterInfo, save_cluster_info
 from steadyset.fixtures.clusters import embedded
+from steadyset.fixtures.clusters.embedded.kwok import LABEL, TOLERATION, kwok_nodes
 from steadyset.observer import Observer
-from steadyset.trace import Trace, load_trace
+from steadyset.trace import load_trace
 from steadyset.wait import pause, wait_for
 
 WORKERS = 4
 SEED = 20260101
 SETTLE_S = 120.0
-SET_STATUS = {"type": "Ready", "lastProbeTime": None}
+QUIET_S = 3.0
+CREATED_S = 480.0
 
 
 class Etcd:
@@ -86,6 +89,7 @@ class Churn:
         self.info, self.namespace, self.pods = info, namespace, pods
         self.calls = 0
         self.stop = threading.Event()
+        self.created = threading.Barrier(WORKERS + 1)  # every pod has been made once
 
     def api(self) -> client.CoreV1Api:
         """A client of its own for each thread."""
@@ -94,32 +98,29 @@ class Churn:
         return client.CoreV1Api(client.ApiClient(settings))
 
     def work(self, worker: int) -> None:
-        """Create this worker's share, then patch, delete and make again until stopped."""
+        """Create this worker's share, then label, delete and make again until stopped."""
         api, rng = self.api(), random.Random(SEED + worker)
-        mine = range(worker, self.pods, WORKERS)
         raw = {"_preload_content": False}
-        spec = {"schedulerName": "nobody", "terminationGracePeriodSeconds": 0}
-        spec["containers"] = [{"name": "main", "image": "none"}]  # type: ignore[assignment]
+        spec = {"nodeSelector": {LABEL: "true"}, "tolerations": [TOLERATION], "terminationGracePeriodSeconds": 1}
+        spec["containers"] = [{"name": "main", "image": "none"}]
+        mine: list[str] = []
 
-        def create(number: int) -> None:
-            body = {"metadata": {"name": f"p{number}"}, "spec": spec}
-            api.create_namespaced_pod(self.namespace, body, **raw).read()
-
-        for number in mine:
-            if self.stop.is_set():
-                return
-            create(number)
+        def create() -> None:
+            mine.append(f"p{worker}-{len(mine)}-{secrets.token_hex(3)}")
+            api.create_namespaced_pod(self.namespace, {"metadata": {"name": mine[-1]}, "spec": spec}, **raw).read()
             self.calls += 1
+
+        for _ in range(worker, self.pods, WORKERS):
+            create()
+        self.created.wait()
         while not self.stop.is_set():
-            number = rng.choice(mine)
-            if rng.random() < 0.1:
-                api.delete_namespaced_pod(f"p{number}", self.namespace, **raw).read()
-                create(number)
-                self.calls += 1
+            at = rng.randrange(len(mine))
+            if rng.random() < 0.2:
+                api.delete_namespaced_pod(mine.pop(at), self.namespace, **raw).read()
+                create()
             else:
-                status = {"conditions": [{**SET_STATUS, "status": rng.choice(["True", "False"])}]}
-                status["message"] = secrets.token_hex(8)  # type: ignore[assignment]
-                api.patch_namespaced_pod_status(f"p{number}", self.namespace, {"status": status}, **raw).read()
+                labels = {"labels": {"churn": secrets.token_hex(4)}}
+                api.patch_namespaced_pod(mine[at], self.namespace, {"metadata": labels}, **raw).read()
             self.calls += 1
 
 
@@ -140,70 +141,87 @@ def through_proxy(info: ClusterInfo, folder: Path) -> tuple[ClusterInfo, subproc
     return proxied, child
 
 
+def settle(etcd: Etcd, path: Path) -> frozenset[int]:
+    """Every revision of etcd's, once no more come and the trace has the last."""
+    before = [-1]
+
+    def quiet() -> bool:
+        before.append(len(etcd.revisions))
+        return before[-1] == before[-2] > 0
+
+    limits = {"deadline_name": "SETTLE_S", "deadline_s": SETTLE_S}
+    wait_for(quiet, what="no more events", poll_s=QUIET_S, **limits)
+    everything = frozenset(etcd.revisions)
+    last = f'"rv":"{max(everything)}"'.encode()
+    wait_for(lambda: last in path.read_bytes(), what="the last event", poll_s=1.0, **limits)
+    return everything
+
+
+def watched(args: argparse.Namespace, info: ClusterInfo, churn: Churn, etcd: Etcd) -> tuple[list[str], bool]:
+    """Churn under the observer's eyes: lines of the report, and whether both sides saw the same."""
+    with tempfile.TemporaryDirectory() as name, kwok_nodes(args.cluster, args.kwok_nodes):
+        proxied, relay = through_proxy(info, Path(name))
+        path = Path(name) / "trace.jsonl"
+        with Observer(proxied, path, namespace=churn.namespace) as observer, ThreadPoolExecutor(WORKERS) as pool:
+            observer.wait_synced()
+            began = time.monotonic()
+            futures = [pool.submit(churn.work, worker) for worker in range(WORKERS)]
+            churn.created.wait(CREATED_S)
+            made_s = time.monotonic() - began
+            for _ in range(args.cuts):
+                pause(args.seconds / (args.cuts + 1))
+                relay.send_signal(signal.SIGUSR1)
+                etcd.compact()
+            pause(args.seconds / (args.cuts + 1))
+            churn.stop.set()
+            for future in futures:
+                future.result()
+            took = time.monotonic() - began
+            everything = settle(etcd, path)
+            pods = churn.api().list_namespaced_pod(churn.namespace, field_selector="status.phase=Running", limit=1)
+            running = len(pods.items) + (pods.metadata.remaining_item_count or 0)
+            assert observer._child is not None
+            status = Path(f"/proc/{observer._child.pid}/status").read_text()
+        relay.terminate()
+        relay.wait()
+        trace, size = load_trace(path), path.stat().st_size
+        churn.api().delete_namespace(churn.namespace)
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    records = [int(record.rv) for record in trace.of("Pod")]
+    seen = set(records)
+    gaps = trace.gaps("Pod", lossless=True)
+    lines = [
+        f"{args.pods} pods made on {args.kwok_nodes} kwok nodes in {made_s:.0f} s, {running} running at the end; "
+        f"{churn.calls} calls in {took:.0f} s ({churn.calls / took:.0f}/s); load {os.getloadavg()[0]:.1f}",
+        f"etcd shows {len(everything)} events; the trace has {len(records)} ({len(records) / took:.0f}/s), "
+        f"{len(everything - seen)} missing, {len(seen - everything)} unknown to etcd, {len(records) - len(seen)} twice",
+        f"{args.cuts} cuts with compaction: {len(gaps)} gaps of Pod, {sum(not g.lossless for g in gaps)} lossy, "
+        f"longest {max((g.seconds for g in gaps), default=0):.2f} s",
+        f"observer: peak memory {peak / 1024:.0f} MiB; trace {size / 1e6:.0f} MB",
+    ]
+    return lines, seen == everything and len(records) == len(seen)
+
+
 def main() -> None:
     """Print how many events there were, on both sides, and which are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cluster", default="default")
     parser.add_argument("--pods", type=int, default=5000)
+    parser.add_argument("--kwok-nodes", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--cuts", type=int, default=5)
     args = parser.parse_args()
     info = embedded.ensure_up(args.cluster)
-    namespace = f"churn-{secrets.token_hex(3)}"
-    churn = Churn(info, namespace, args.pods)
-    api = churn.api()
-    api.create_namespace({"metadata": {"name": namespace}})
+    churn = Churn(info, f"churn-{secrets.token_hex(3)}", args.pods)
+    churn.api().create_namespace({"metadata": {"name": churn.namespace}})
     pki = Path(info.kubeconfig).parent / "pki" / "etcd"
-    etcd = Etcd(pki, info.api_server.rsplit(":", 1)[0], f"/registry/pods/{namespace}/")
+    etcd = Etcd(pki, info.api_server.rsplit(":", 1)[0], f"/registry/pods/{churn.namespace}/")
     try:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            proxied, relay = through_proxy(info, folder)
-            path = folder / "trace.jsonl"
-            with Observer(proxied, path, namespace=namespace) as observer, ThreadPoolExecutor(WORKERS) as pool:
-                observer.wait_synced()
-                began = time.monotonic()
-                futures = [pool.submit(churn.work, worker) for worker in range(WORKERS)]
-                for _ in range(args.cuts):
-                    pause(args.seconds / (args.cuts + 1))
-                    relay.send_signal(signal.SIGUSR1)
-                    etcd.compact()
-                pause(args.seconds / (args.cuts + 1))
-                churn.stop.set()
-                for future in futures:
-                    future.result()
-                took = time.monotonic() - began
-
-                def complete() -> Trace | None:
-                    trace = load_trace(path)
-                    seen = {int(r.rv) for r in trace.of("Pod")}
-                    return trace if etcd.revisions and seen >= {max(etcd.revisions)} else None
-
-                pause(1.0)
-                wait_for(complete, what="the last event", deadline_name="SETTLE_S", deadline_s=SETTLE_S, poll_s=5)
-                assert observer._child is not None
-                status = Path(f"/proc/{observer._child.pid}/status").read_text()
-            relay.terminate()
-            relay.wait()
-            trace = load_trace(path)
-            size = path.stat().st_size
+        lines, same = watched(args, info, churn, etcd)
     finally:
-        api.delete_namespace(namespace)
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    records = trace.of("Pod")
-    seen = {int(r.rv) for r in records}
-    gaps = trace.gaps("Pod", lossless=True)
-    sys.stdout.write(
-        f"{churn.calls} calls in {took:.0f} s ({churn.calls / took:.0f}/s) on {args.pods} pods; "
-        f"load of the machine {os.getloadavg()[0]:.1f}\n"
-        f"etcd shows {len(etcd.revisions)} events; the trace has {len(records)} ({len(records) / took:.0f}/s), "
-        f"{len(etcd.revisions - seen)} missing, {len(seen - etcd.revisions)} unknown to etcd, "
-        f"{len(records) - len(seen)} twice\n"
-        f"{args.cuts} cuts with compaction: {len(gaps)} gaps of Pod, {sum(not g.lossless for g in gaps)} lossy, "
-        f"longest {max((g.seconds for g in gaps), default=0):.2f} s\n"
-        f"observer: peak memory {peak / 1024:.0f} MiB; trace {size / 1e6:.0f} MB\n"
-    )
-    sys.exit(0 if seen == etcd.revisions and len(records) == len(seen) else 1)
+        churn.stop.set()
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.exit(0 if same else 1)
 
 
 if __name__ == "__main__":

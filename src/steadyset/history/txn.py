@@ -23,15 +23,15 @@ def encode_txn(micro: Iterable[MicroOp]) -> list[int]:
 def decode_txn(flat: Sequence[int]) -> list[tuple[int, int, list[int] | None]]:
     """The micro-ops of a flat list; ValueError when it is none."""
     found: list[tuple[int, int, list[int] | None]] = []
-    at = 0
-    while at < len(flat):
-        if at + 3 > len(flat) or flat[at] not in (APPEND, READ) or at + 3 + max(0, flat[at + 2]) > len(flat):
-            raise ValueError(f"no transaction: position {at} of {len(flat)}")
-        kind, key, count = flat[at : at + 3]
+    flat, at, size = list(flat), 0, len(flat)
+    while at < size:
+        kind, key, count = flat[at : at + 3] if at + 3 <= size else (-1, 0, 0)
         at += 3
+        if kind not in (APPEND, READ) or at + count > size:
+            raise ValueError(f"no transaction: position {at - 3} of {size}")
         if count < 0:
             found.append((kind, key, None))
             continue
-        found.append((kind, key, list(flat[at : at + count])))
+        found.append((kind, key, flat[at : at + count]))
         at += count
     return found
