@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Sequence
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, Op
 
 Apply = Callable[[Hashable, Op], list[Hashable]]
+
+
+def report(what: str, seen: Mapping[str, int]) -> None:
+    """One row of the agreement table: shown by pytest with -s."""
+    counts = ", ".join(f"{verdict} {number}" for verdict, number in seen.items())
+    sys.stdout.write(f"\nagreement | {what} | {sum(seen.values())} histories | {counts} | all agree\n")
 
 
 def linearizable(ops: list[Op], apply: Apply, initial: Hashable, chained: Sequence[tuple[int, int]] = ()) -> bool:

@@ -10,6 +10,7 @@ from steadyset.checkers import SetDurability, make_checker
 from steadyset.errors import UsageError
 from steadyset.history import FAIL, FOREVER, INFO, OK, History, Op, history_of
 from steadyset.verdict import Verdict
+from tests.checkers import brute
 
 
 def _adds(count: int, key: str = "k") -> list[Op]:
@@ -163,6 +164,7 @@ def test_agrees_with_brute_force(count: int) -> None:
         assert _brute(ops) == found.verdict, f"history {n}: {found.summary}\n" + "\n".join(map(str, ops))
         seen[found.verdict] += 1
     assert min(seen.values()) > count // 50, seen
+    brute.report("set-durability", seen)
 
 
 def test_registry_makes_checkers_by_rule() -> None:

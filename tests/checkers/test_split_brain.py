@@ -10,6 +10,7 @@ from steadyset.checkers import SplitBrain
 from steadyset.errors import UsageError
 from steadyset.history import INFO, OK, Op, history_of
 from steadyset.verdict import Verdict
+from tests.checkers import brute
 
 S = 1_000_000_000
 
@@ -33,13 +34,26 @@ def test_a_clean_failover_passes_and_a_silent_run_proves_nothing() -> None:
 def test_overlap_is_found_and_measured() -> None:
     """Goal: an old primary acknowledging what was sent after the new one's first acknowledgement fails, in seconds."""
     late = [_write(6.5, 7, 1, server="pg-0"), _write(9.25, 10, 1, server="pg-0")]
-    found = SplitBrain().check(history_of(GOOD + late))
+    found = SplitBrain().check(history_of([*GOOD, *late, _write(9, 11, 2)]))
     assert found.verdict == Verdict.FAIL
     assert found.data["overlap_s"] == 3.25 and found.data["violations"] == 2
     text = "\n".join(found.witness)
     assert "by pg-1 in epoch 2" in text and "by pg-0 in epoch 1" in text
     assert any("split brain" in label for *_, label in found.spans)
     assert found.data["witness_ops"] == [2, 5]
+
+
+def test_an_older_primary_that_survives_is_not_counted_as_overlap() -> None:
+    """Goal: the overlap ends with the newer epoch's last acknowledgement; what the survivor does alone is no part."""
+    newer = [_write(5, 6, 2, server="pg-1"), _write(9, 10, 2, server="pg-1")]
+    survivor = [_write(8, 8.5, 1, server="pg-0"), _write(20, 21, 1, server="pg-0"), _write(31, 32, 1, server="pg-0")]
+    found = SplitBrain().check(history_of([*GOOD[:2], *newer, *survivor]))
+    assert found.verdict == Verdict.FAIL
+    assert (found.data["overlap_s"], found.data["older_alone_s"], found.data["violations"]) == (2.0, 21.0, 3)
+    assert any("alone" in line for line in found.witness)
+    again = SplitBrain().check(history_of([*GOOD[:2], *newer, survivor[-1]]))
+    assert (again.verdict, again.data["overlap_s"]) == (Verdict.FAIL, 0.0)
+    assert "acknowledged writes again" in again.summary and again.data["witness_ops"] == [2, 4]
 
 
 def test_what_was_sent_before_is_no_split_brain() -> None:
@@ -73,10 +87,13 @@ def test_agrees_with_brute_force(count: int) -> None:
             epoch = rng.choice((start // 4, start // 4, -1, rng.randrange(4)))
             ops.append(Op("write", start, start + rng.randrange(4), rng.choice((OK, OK, OK, INFO)), epoch=epoch))
         good = [op for op in ops if op.outcome == OK and op.epoch >= 0]
-        overlaps = [o.start - w.end for o in good for w in good if o.epoch < w.epoch and o.start > w.end]
-        expected = "FAIL" if overlaps else "PASS" if len({op.epoch for op in good}) > 1 else "INVALID"
+        pairs = [(o, w) for o in good for w in good if o.epoch < w.epoch and o.start > w.end]
+        last = {o.epoch: max((w.end for w in good if w.epoch > o.epoch), default=0) for o in good}
+        overlaps = [o.start - w.end for o, w in pairs if o.start <= last[o.epoch]]
+        expected = "FAIL" if pairs else "PASS" if len({op.epoch for op in good}) > 1 else "INVALID"
         found = SplitBrain().check(history_of(ops))
         assert expected == found.verdict, f"history {n}: {found.summary}"
         assert max(overlaps, default=0) / 1e9 == found.data["overlap_s"]
         seen[expected] += 1
     assert min(seen.values()) > count // 50, seen
+    brute.report("split-brain", seen)

@@ -31,6 +31,7 @@ def test_agrees_with_brute_force(kind: str, count: int) -> None:
         assert fine or found.data["witness_ops"]
         seen[expected] += 1
     assert min(seen.values()) > count // 10, seen
+    brute.report(f"whole reads of a {kind}", seen)
 
 
 def _add(start: int, end: int, value: int, outcome: int = OK) -> Op:

@@ -39,52 +39,17 @@ class SplitBrain:
         observed: dict[str, float] = {"acknowledged": len(writes), "with_epoch": len(ops)}
         groups = by_key(history, ops) if self.by else [(-1, ops)]
         transitions, spans = 0, []
-        violating: list[Ints] = []
-        worst: tuple[int, int, int] | None = None  # overlap ns, newest-epoch first op, last older op
-        harmed: list[str] = []
+        forks: list[_Fork] = []
         for group, members in groups:
             name = history.names["key"][group] if self.by else ""
             epochs = np.unique(history.epoch[members])
             transitions += max(0, len(epochs) - 1)
             spans += _spans(history, members, epochs, name)
-            found = _overlap(history, members)
-            if found is None:
-                continue
-            late, first, last = found
-            violating.append(late)
-            harmed.append(name)
-            overlap = int(history.start[last] - history.end[first])
-            if worst is None or overlap > worst[0]:
-                worst = (overlap, first, last)
+            forks += _forks(history, members)
         observed["transitions"] = transitions
         data: dict[str, object] = {"overlap_s": 0.0, "by": self.by, "transitions": transitions}
-        if worst is not None:
-            overlap, first, last = worst
-            late = np.concatenate(violating)
-            data |= {"overlap_s": overlap / NS_PER_S, "violations": len(late), "groups": harmed}
-            new, old = int(history.epoch[first]), int(history.epoch[last])
-            spans.append((int(history.end[first]), int(history.start[last]), f"split brain: epochs {old} and {new}"))
-            where = f" of {history.name('key', first)}" if self.by else ""
-            summary = (
-                f"two primaries{where} acknowledged writes for {overlap / NS_PER_S:.3f} s: {len(late)} writes were "
-                f"sent to and acknowledged by epoch {old} after epoch {new} had acknowledged its first"
-            )
-            lines = [
-                f"epoch {new} was in charge from {seconds(history, int(history.end[first]))}, "
-                f"yet epoch {old} acknowledged what was sent at {seconds(history, int(history.start[last]))}",
-                f"first such write: {describe(history, int(late[np.argmin(history.start[late])]))}",
-            ]
-            return judgement(
-                self,
-                Verdict.FAIL,
-                summary,
-                history=history,
-                ops=[first, last],
-                lines=lines,
-                observed=observed,
-                data=data,
-                spans=spans,
-            )
+        if forks:
+            return self._fail(history, forks, observed, data, spans)
         if not len(ops) or transitions < self.transitions_min:
             summary = (
                 f"{transitions} changes of epoch among {len(ops)} acknowledged writes with an epoch, "
@@ -96,21 +61,82 @@ class SplitBrain:
             verdict = Verdict.PASS
         return judgement(self, verdict, summary, history=history, observed=observed, data=data, spans=spans)
 
+    def _fail(
+        self,
+        history: History,
+        forks: list[_Fork],
+        observed: dict[str, float],
+        data: dict[str, object],
+        spans: list[tuple[int, int, str]],
+    ) -> Judgement:
+        worst = max(forks, key=lambda fork: (fork.overlap_ns, fork.alone_ns))
+        late = np.unique(np.concatenate([fork.late for fork in forks]))
+        first, witness = worst.first, worst.witness
+        new, old = int(history.epoch[first]), int(history.epoch[witness])
+        harmed = list(dict.fromkeys(history.name("key", fork.first) if self.by else "" for fork in forks))
+        overlap_s, alone_s = worst.overlap_ns / NS_PER_S, worst.alone_ns / NS_PER_S
+        data |= {"overlap_s": overlap_s, "older_alone_s": alone_s, "violations": len(late), "groups": harmed}
+        began = int(history.end[first])
+        spans = [*spans, (began, int(history.start[witness]), f"split brain: epochs {old} and {new}")]
+        where = f" of {history.name('key', first)}" if self.by else ""
+        what = f"two primaries{where} acknowledged writes for {overlap_s:.3f} s"
+        if not worst.overlap_ns:
+            what = f"an older primary{where} acknowledged writes again"
+        summary = (
+            f"{what}: {len(late)} writes were sent to and acknowledged by epoch {old} "
+            f"after epoch {new} had acknowledged its first"
+        )
+        lines = [
+            f"epoch {new} was in charge from {seconds(history, began)}, "
+            f"yet epoch {old} acknowledged what was sent at {seconds(history, int(history.start[witness]))}",
+            f"first such write: {describe(history, int(late[np.argmin(history.start[late])]))}",
+        ]
+        if worst.alone_ns:
+            lines.append(
+                f"the newer epoch's last write was acknowledged at {seconds(history, int(history.end[worst.last]))}; "
+                f"epoch {old} went on for {alone_s:.3f} s after that, alone"
+            )
+        return judgement(
+            self,
+            Verdict.FAIL,
+            summary,
+            history=history,
+            ops=[first, witness],
+            lines=lines,
+            observed=observed,
+            data=data,
+            spans=spans,
+        )
 
-def _overlap(history: History, ops: Ints) -> tuple[Ints, int, int] | None:
-    """Ops sent to an older epoch after a newer had acknowledged; that first acknowledgement, the last such op."""
+
+@dataclass(frozen=True)
+class _Fork:
+    """An epoch that went on after a newer one had acknowledged its first write, `first`."""
+
+    late: Ints  # writes of the old epoch sent after that
+    first: int
+    last: int  # the newer epochs' last acknowledged write
+    overlap_ns: int  # from `first` until the older epoch's last such write while newer ones still acknowledged
+    alone_ns: int  # how long the older went on after `last`
+    witness: int  # the write of `late` that shows it
+
+
+def _forks(history: History, ops: Ints) -> list[_Fork]:
+    """Every epoch of one store that acknowledged what was sent after a newer epoch had acknowledged."""
     epoch, start, end = history.epoch[ops], history.start[ops], history.end[ops]
-    epochs, of = np.unique(epoch, return_inverse=True)
-    first_end = np.full(len(epochs), np.iinfo(np.int64).max)
-    np.minimum.at(first_end, of, end)
-    # earliest acknowledgement by any epoch newer than this one
-    newer = np.append(np.minimum.accumulate(first_end[::-1])[::-1][1:], np.iinfo(np.int64).max)
-    late = np.flatnonzero(start > newer[of])
-    if not len(late):
-        return None
-    last = late[np.argmax(start[late] - newer[of[late]])]
-    candidates = np.flatnonzero((epoch > epoch[last]) & (end == newer[of[last]]))
-    return ops[late], int(ops[candidates[0]]), int(ops[last])
+    found = []
+    for old in np.unique(epoch)[:-1].tolist():
+        newer = np.flatnonzero(epoch > old)
+        first, last = newer[np.argmin(end[newer])], newer[np.argmax(end[newer])]
+        late = np.flatnonzero((epoch == old) & (start > end[first]))
+        if not len(late):
+            continue
+        both = late[start[late] <= end[last]]
+        witness = both[np.argmax(start[both])] if len(both) else late[np.argmin(start[late])]
+        overlap = int(start[witness] - end[first]) if len(both) else 0
+        alone = max(0, int(start[late].max() - end[last]))
+        found.append(_Fork(ops[late], int(ops[first]), int(ops[last]), overlap, alone, int(ops[witness])))
+    return found
 
 
 def _spans(history: History, ops: Ints, epochs: Ints, name: str) -> list[tuple[int, int, str]]:
