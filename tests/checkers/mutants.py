@@ -47,6 +47,23 @@ def ops_of(history: History) -> list[Op]:
     return found
 
 
+def on_some_key(ops: list[Op], mutate: Mutate, rng: random.Random) -> Mutant | None:
+    """The harm done to one key of the history, drawn from those that give occasion for it."""
+    keys = sorted({op.key for op in ops})
+    if len(keys) == 1:
+        return mutate(ops, rng)
+    rng.shuffle(keys)
+    for key in keys:
+        others = [op for op in ops if op.key != key]
+        try:
+            mutant = mutate([op for op in ops if op.key == key], rng)
+        except (StopIteration, ValueError):  # none of the ops that the harm needs
+            continue
+        if mutant is not None:
+            return Mutant([*others, *mutant.ops], tuple(len(others) + i for i in mutant.injected))
+    return None
+
+
 def _shuffled(ops: list[Op], rng: random.Random, *f: str, outcome: int = OK) -> Iterator[int]:
     found = [i for i, op in enumerate(ops) if op.f in f and op.outcome == outcome]
     rng.shuffle(found)

@@ -1,8 +1,16 @@
-"""Mutation tests: harms injected into recorded runs that pass are all found, by name, with the op in the witness."""
+"""Mutation tests: harms injected into recorded runs that pass are all found, by name, with the op in the witness.
+
+Runs are of threads against objects in this process, and of a real cluster: `testdata/recorded/probe-good`, Locust
+against a StatefulSet one of whose members was killed. `pytest -s` prints the table; STEADYSET_RUN=runs/ID takes every
+history of that run instead.
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import sys
+import tarfile
 from collections import Counter as Tally
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +31,8 @@ from steadyset.checkers import (
     SplitBrain,
 )
 from steadyset.history import history_of
+from steadyset.judge import Evidence, rules
+from steadyset.rundir import RunDir
 from steadyset.verdict import Verdict
 from tests.checkers import mutants as m
 from tests.checkers import real_runs as runs
@@ -106,13 +116,76 @@ def test_every_mutant_is_found(
     run, checker, mutate, names = case
     ops = recorded[run]
     assert checker.check(history_of(ops)).verdict == Verdict.PASS
+    found = _hunt(checker, ops, mutate, names)
+    record_property("found", dict(found))
+    _row(run, checker, mutate, found)
+
+
+def _hunt(checker: Checker, ops: list[m.Op], mutate: m.Mutate, names: set[str]) -> Tally[str]:
+    """MUTANTS of them, each found under one of `names` with the injected op in the witness."""
     found: Tally[str] = Tally()
     for seed in range(MUTANTS):
-        mutant = mutate(ops, random.Random(seed))
+        mutant = m.on_some_key(ops, mutate, random.Random(seed))
         assert mutant is not None, "the run gives no occasion for this harm"
         verdict, kind, witness = _named(checker, mutant.ops)
         assert verdict == Verdict.FAIL, f"mutant {seed} was not found"
         assert kind in names, f"mutant {seed} was called {kind}"
         assert set(mutant.injected) & set(witness), f"mutant {seed} ({kind}): {mutant.injected} not in {witness}"
         found[kind] += 1
-    record_property("found", dict(found))
+    return found
+
+
+def _row(run: str, checker: Checker, mutate: m.Mutate, found: Tally[str]) -> None:
+    """One row of the table."""
+    kinds = ", ".join(f"{kind} {number}" for kind, number in found.most_common())
+    count = sum(found.values())
+    harm = mutate.__name__.replace("_", " ")
+    sys.stdout.write(f"\nmutants | {run} | {checker.rule} | {harm} | {count} of {MUTANTS} found | {kinds}\n")
+
+
+RECORDED = Path(__file__).parent.parent / "testdata" / "recorded" / "probe-good.tar.xz"
+CLUSTER_CASES: list[tuple[str, m.Mutate, set[str]]] = [
+    (LinearizableRegister.rule, m.stale_read, {"stale read", "overlap", "misordered chain"}),
+    (LinearizableRegister.rule, m.foreign_read, {"phantom"}),
+    (LinearizableRegister.rule, m.aborted_read, {"aborted read"}),
+    (LinearizableRegister.rule, m.fork, {"fork"}),
+    (SetDurability.rule, m.lost_add, {"lost"}),
+    (SetDurability.rule, m.phantom_member, {"phantom"}),
+    (SetDurability.rule, m.refused_member, {"phantom"}),
+    (SetDurability.rule, m.duplicate_member, {"duplicate"}),
+    (SplitBrain.rule, m.old_primary, {"split brain"}),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster_runs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Checker, list[m.Op]]]:
+    """Every history of a run on a cluster, with each checker that it was planned for."""
+    given = os.environ.get("STEADYSET_RUN", "")
+    if not given:
+        folder = tmp_path_factory.mktemp("recorded")
+        with tarfile.open(RECORDED) as archive:
+            archive.extractall(folder, filter="data")
+        given = str(folder / "probe-good")
+    run, found = RunDir(Path(given)), []
+    for scenario in run.scenarios():
+        for plan in scenario.planned:
+            kind = rules()[plan.rule]
+            if hasattr(kind, "check") and any(plan.rule == rule for rule, *_ in CLUSTER_CASES):
+                history = Evidence(run, scenario).history(plan.history)
+                found.append((scenario.slug, kind(**plan.params), m.ops_of(history)))
+    return found
+
+
+@pytest.mark.parametrize("case", CLUSTER_CASES, ids=lambda case: f"{case[0]}-{case[1].__name__}")
+def test_every_mutant_of_a_real_run_is_found(
+    cluster_runs: list[tuple[str, Checker, list[m.Op]]], case: tuple[str, m.Mutate, set[str]]
+) -> None:
+    """Goal: the same for what real clients saw of a real StatefulSet, judged with the parameters of its run."""
+    rule, mutate, names = case
+    hunted = 0
+    for slug, checker, ops in cluster_runs:
+        if checker.rule == rule:
+            assert checker.check(history_of(ops)).verdict == Verdict.PASS
+            _row(slug, checker, mutate, _hunt(checker, ops, mutate, names))
+            hunted += 1
+    assert hunted

@@ -95,7 +95,7 @@ def test_unknown_writes_count_only_when_observed() -> None:
     late = history_of([lost, Op("read", 9, 10, OK, NIL), Op("read", 11, 12, OK, 7), Op("read", 13, 14, OK, NIL)])
     found = LinearizableRegister().check(late)
     assert found.verdict == Verdict.FAIL
-    assert found.data["unknown_observed"] == 1 and found.observed["unknown"] == 1
+    assert found.data["unknown_resolved"] == 1 and found.observed["unknown"] == 1
 
 
 def test_unknown_swaps_count_through_one_another() -> None:
@@ -109,7 +109,7 @@ def test_unknown_swaps_count_through_one_another() -> None:
     ]
     found = LinearizableRegister().check(history_of(ops))
     assert (found.verdict, found.data["kind"]) == (Verdict.FAIL, "fork")
-    assert found.data["unknown_observed"] == 2
+    assert found.data["unknown_resolved"] == 2
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -87,4 +87,4 @@ def test_unknown_adds_are_explained(model: str) -> None:
     ops = [A, _add(5, FOREVER, 7, INFO), _add(6, FOREVER, 8, INFO), _read(40, 50, 1, 8)]
     found = CHECKERS[model].check(history_of(ops))
     assert found.verdict == Verdict.PASS
-    assert (found.data["unknown_observed"], found.data["unknown_resolved_share"]) == (1, 0.5)
+    assert (found.data["unknown_resolved"], found.data["unknown_resolved_share"]) == (1, 0.5)

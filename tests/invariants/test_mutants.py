@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import sys
 from collections.abc import Callable, Iterator
 from copy import copy
 from itertools import pairwise
@@ -301,6 +302,8 @@ def test_every_mutant_is_found(
             assert judgement.verdict == Verdict.FAIL, (judgement, pattern)
             assert re.search(pattern, "\n".join(judgement.witness)), (judgement.witness, pattern)
     assert mutants == number
+    harm = mutation.__name__.replace("_", " ")
+    sys.stdout.write(f"\nmutants | recorded traces | {rule} | {harm} | {mutants} of {number} found\n")
 
 
 def test_pods_of_the_runs_are_replaced(runs: dict[str, Run]) -> None:

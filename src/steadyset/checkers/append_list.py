@@ -36,7 +36,7 @@ class LinearizableList:
             for _, of_key in by_key(history, ops)
         ]
         wanted = {"reads": self.reads_min, "acknowledged": self.acknowledged_min}
-        return conclude(self, history, violations, counts, wanted, "what whole reads hold")
+        return conclude(self, history, violations, counts, wanted, {"whole reads": counts["unknown_observed"]})
 
     def _check_key(self, history: History, add_ops: Ints, reads: Ints, counts: dict[str, Any]) -> Violation | None:
         adds = Adds.build(history, add_ops)

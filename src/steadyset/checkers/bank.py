@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from steadyset.checkers.base import Violation, conclude, shown
-from steadyset.history import NIL, OK, History
+from steadyset.history import INFO, NIL, OK, History
 from steadyset.verdict import Judgement
 
 
@@ -59,7 +59,8 @@ class Bank:
                 violations.append(
                     Violation("negative balance", summary, [read], ["no transfer may overdraw an account"])
                 )
-        counts = {"reads": len(reads), "transfers": transfers, "accounts": len(accounts or ())}
+        unknown = int((history.is_f("transfer") & (history.outcome == INFO)).sum())
+        counts = {"reads": len(reads), "transfers": transfers, "unknown": unknown, "accounts": len(accounts or ())}
         seen = [value for value in totals if value is not None]
         data = {"total": total, "totals_seen": [min(seen), max(seen)] if seen else []}
-        return conclude(self, history, violations, counts, {"reads": self.reads_min, "accounts": 1}, "", data)
+        return conclude(self, history, violations, counts, {"reads": self.reads_min, "accounts": 1}, data=data)

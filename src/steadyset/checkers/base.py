@@ -158,26 +158,34 @@ def judgement(
     )
 
 
+def unknowns(unknown: float, resolved: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """What a judgement's data says of ops whose outcome nobody was told: how many there are, and how many of them
+    which evidence shows to have taken effect, or not."""
+    by = {evidence: number for evidence, number in (resolved or {}).items() if number}
+    found = sum(by.values())
+    return {
+        "unknown": unknown,
+        "unknown_resolved": found,
+        "unknown_resolved_share": found / unknown if unknown else 1.0,
+        "unknown_resolved_by": by,
+    }
+
+
 def conclude(
     checker: Checker,
     history: History,
     violations: Iterable[Violation | None],
     counts: Mapping[str, float],
     wanted: Mapping[str, int],
-    resolved_by: str,
+    resolved: Mapping[str, float] | None = None,
     data: Mapping[str, Any] | None = None,
     undecided: str = "",
 ) -> Judgement:
     """FAIL for the first violation; INVALID for one that may stem from a torn recording, when something is `undecided`,
-    or when any of `counts` is below what is `wanted` of it; else PASS."""
+    or when any of `counts` is below what is `wanted` of it; else PASS. `resolved`: see `unknowns`."""
     found = [violation for violation in violations if violation is not None]
     found.sort(key=lambda violation: violation.needs_all)
-    unknown = counts.get("unknown", 0)
-    details = dict(data or {})
-    if "unknown_observed" in counts:
-        observed = counts["unknown_observed"]
-        details |= {"unknown_observed": observed, "unknown_resolved_by": resolved_by}
-        details["unknown_resolved_share"] = observed / unknown if unknown else 1.0
+    details = unknowns(counts.get("unknown", 0), resolved) | dict(data or {})
     if found and not (found[0].needs_all and (not history.complete or found[0].kind == "not unique")):
         details |= {"kind": found[0].kind, "violations": len(found)}
         return judgement(

@@ -38,14 +38,15 @@ class Counter:
 
     def check(self, history: History) -> Judgement:
         """Judge every key's increments and reads."""
-        counts = {"definite": 0, "increments": 0, "reads": 0, "unknown": 0}
+        counts = {"definite": 0, "increments": 0, "reads": 0, "unknown": 0, "unknown_observed": 0}
         violations, undecided = [], ""
         for _, ops in by_key(history, np.flatnonzero(history.is_f("inc", "read"))):
             violation, reason = self._check_key(history, ops, counts)
             violations.append(violation)
             undecided = undecided or reason
         wanted = {"definite": self.ops_min, "reads": self.reads_min}
-        return conclude(self, history, violations, counts, wanted, "the values reads saw", undecided=undecided)
+        resolved = {"values that need them": counts["unknown_observed"]}
+        return conclude(self, history, violations, counts, wanted, resolved, undecided=undecided)
 
     def _check_key(self, history: History, ops: Ints, counts: dict[str, int]) -> tuple[Violation | None, str]:
         is_inc = history.is_f("inc")
@@ -69,6 +70,8 @@ class Counter:
             summary = f"the counter was {value}, which no number of steps of {step} from {self.initial} gives"
             return Violation("phantom", summary, [int(seers[odd[0]])], []), ""
         rank = seen // step
+        needed = int(rank.max(initial=0)) - int((~unknown).sum())  # so many more than were acknowledged took effect
+        counts["unknown_observed"] += min(max(0, needed), int(unknown.sum()))
         if returned.any():
             return _by_result(history, incs, unknown, reads, rank), ""
         return _lazily(history, incs, reads, rank), ""

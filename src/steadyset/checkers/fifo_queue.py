@@ -57,7 +57,8 @@ class FifoQueue:
             violations.append(violation)
             undecided = undecided or reason
         wanted = {"dequeues": self.dequeues_min}
-        return conclude(self, history, violations, counts, wanted, "dequeues that delivered them", undecided=undecided)
+        resolved = {"deliveries": counts["unknown_observed"]}
+        return conclude(self, history, violations, counts, wanted, resolved, undecided=undecided)
 
     def _check_key(self, history: History, ops: Ints, counts: dict[str, int]) -> tuple[Violation | None, str]:
         enqueues = ops[history.is_f("enqueue")[ops]]
@@ -90,7 +91,9 @@ class FifoQueue:
             return Violation("duplicate", summary, unique_ops(int(enq[x]), *takers[:3].tolist()), [line]), ""
         taken = deq >= 0
         unknown = history.outcome[enq] == INFO
-        counts["unknown"] += int(unknown.sum())
+        counts["unknown"] += int(unknown.sum()) + int(
+            (history.outcome[ops[~history.is_f("enqueue")[ops]]] == INFO).sum()
+        )
         counts["unknown_observed"] += int((unknown & taken).sum())
         kept = taken | ~unknown
         deq_end = np.where(taken, history.end[deq], FOREVER)

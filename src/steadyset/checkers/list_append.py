@@ -75,7 +75,9 @@ class ListAppend:
         }
         data = {"dependencies": len(edges.source), "anomalies": sorted({v.kind for v in violations if v})}
         wanted = {"txns": self.txns_min, "reads": 1}
-        return conclude(self, history, violations, counts, wanted, "reads that saw their appends", data)
+        return conclude(
+            self, history, violations, counts, wanted, {"reads of what they appended": versions.unknown_observed}, data
+        )
 
     def _cycle(self, history: History, versions: Versions, edges: Edges) -> Violation | None:
         """The weakest cycle, tried from the anomaly that even weak levels forbid to the one only strict ones do."""

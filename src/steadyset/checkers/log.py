@@ -107,8 +107,8 @@ class DurableLog:
             "recovered": report.counts["unknown_observed"],
         }
         wanted = {"acknowledged": self.acknowledged_min, "delivered": self.delivered_min}
-        resolved_by = "deliveries"
-        return conclude(self, history, violations, report.counts, wanted, resolved_by, data, undecided=report.undecided)
+        resolved = {"deliveries": report.counts["unknown_observed"]}
+        return conclude(self, history, violations, report.counts, wanted, resolved, data, undecided=report.undecided)
 
     def _check_key(self, history: History, ops: Ints, report: _Report) -> list[Violation | None]:
         enqueues = ops[history.is_f("enqueue")[ops]]

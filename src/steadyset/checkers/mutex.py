@@ -31,6 +31,7 @@ class Mutex:
         ops = np.flatnonzero((acquires | history.is_f("release")) & (history.outcome != FAIL))
         ok = history.outcome[ops] == OK
         counts = {"acquires": int((ok & acquires[ops]).sum()), "releases": int((ok & ~acquires[ops]).sum())}
+        counts["unknown"] = int((~ok).sum())
         violations, undecided = [], ""
         for _, of_key in by_key(history, ops):
             items = [
@@ -40,7 +41,7 @@ class Mutex:
             violation, reason = search_ops(history, items, mutex_step, False, self.search_budget_s)
             violations.append(violation)
             undecided = undecided or reason
-        return conclude(self, history, violations, counts, {"acquires": self.acquires_min}, "", undecided=undecided)
+        return conclude(self, history, violations, counts, {"acquires": self.acquires_min}, undecided=undecided)
 
 
 def mutex_step(state: State, item: Item) -> State | None:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from steadyset.checkers.base import Violation, judgement, seconds, shown, unique_ops
+from steadyset.checkers.base import Violation, judgement, seconds, shown, unique_ops, unknowns
 from steadyset.checkers.bounded import SEARCH_BUDGET_S
 from steadyset.checkers.register_index import RegisterIndex, bounds
 from steadyset.checkers.register_search import search_registers
@@ -55,9 +55,9 @@ class LinearizableRegister:
             "unknown": index.unknown,
             "keys": len(history.names["key"]),
         }
-        share = index.unknown_observed / index.unknown if index.unknown else 1.0
-        data: dict[str, object] = {"unknown_observed": index.unknown_observed, "unknown_resolved_share": share}
-        data["unknown_resolved_by"] = "reads and compare-and-sets that observed them"
+        by_read = index.unknown_read if index.duplicate < 0 else 0  # values that are not unique tell nothing
+        by_cas = index.unknown_observed - by_read if index.duplicate < 0 else 0
+        data = unknowns(index.unknown, {"reads": by_read, "compare-and-sets from them": by_cas})
         unknown_reason = ""
         violation: Violation | None
         if index.duplicate >= 0:

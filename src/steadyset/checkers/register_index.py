@@ -87,6 +87,7 @@ class RegisterIndex:
     refused_of: Ints
     unknown: int
     unknown_observed: int
+    unknown_read: int  # of those, the ones a read observed
     duplicate: int  # op that writes a value somebody else wrote, -1 when values are unique
 
     @property
@@ -145,6 +146,9 @@ class RegisterIndex:
             refused_of=find(refused, history.value[refused]),
             unknown=int(maybe.sum()),
             unknown_observed=int((maybe & effective[: len(writers)]).sum()),
+            unknown_read=int(maybe[np.unique(read_of[(read_of >= 0) & (read_of < len(writers))])].sum())
+            if maybe.any()
+            else 0,
             duplicate=duplicate,
         )
 

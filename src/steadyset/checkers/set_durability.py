@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from steadyset.checkers.base import DATA_MAX, by_key, judgement, listed
+from steadyset.checkers.base import DATA_MAX, by_key, judgement, listed, unknowns
 from steadyset.history import FAIL, OK, History
 from steadyset.history.columns import Ints, Mask
 from steadyset.verdict import Judgement, Verdict
@@ -123,15 +123,14 @@ class SetDurability:
             "values_read": found.values_read,
             "unknown": found.unknown,
         }
-        resolved = found.took_effect + found.no_effect
+        resolved = {"final read shows it": found.took_effect, "final read lacks it": found.no_effect}
         data = {
             "lost": [[key, value] for key, value, *_ in found.lost[:DATA_MAX]],
             "phantom": [[key, value] for key, value, *_ in found.phantom[:DATA_MAX]],
             "duplicate": [[key, value] for key, value, _ in found.duplicate[:DATA_MAX]],
             "unknown_took_effect": found.took_effect,
             "unknown_no_effect": found.no_effect,
-            "unknown_resolved_share": resolved / found.unknown if found.unknown else 1.0,
-            "unknown_resolved_by": "final read",
+            **unknowns(found.unknown, resolved),
             "acknowledged_after_final_read": found.late,
         }
         torn_phantoms = not history.complete and all(entry[3] < 0 for entry in found.phantom)

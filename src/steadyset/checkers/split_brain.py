@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from steadyset.checkers.base import NS_PER_S, by_key, describe, judgement, seconds
+from steadyset.checkers.base import NS_PER_S, by_key, describe, judgement, seconds, unknowns
 from steadyset.errors import UsageError
-from steadyset.history import OK, History
+from steadyset.history import INFO, OK, History
 from steadyset.history.columns import Ints
 from steadyset.verdict import Judgement, Verdict
 
@@ -36,7 +36,8 @@ class SplitBrain:
             raise UsageError(f"split-brain: cannot group by {self.by!r}", expected=f"by in {GROUPINGS}")
         writes = np.flatnonzero(history.is_f(*WRITES) & (history.outcome == OK))
         ops = writes[history.epoch[writes] >= 0]
-        observed: dict[str, float] = {"acknowledged": len(writes), "with_epoch": len(ops)}
+        unknown = int((history.is_f(*WRITES) & (history.outcome == INFO)).sum())
+        observed: dict[str, float] = {"acknowledged": len(writes), "with_epoch": len(ops), "unknown": unknown}
         groups = by_key(history, ops) if self.by else [(-1, ops)]
         transitions, spans = 0, []
         forks: list[_Fork] = []
@@ -47,7 +48,7 @@ class SplitBrain:
             spans += _spans(history, members, epochs, name)
             forks += _forks(history, members)
         observed["transitions"] = transitions
-        data: dict[str, object] = {"overlap_s": 0.0, "by": self.by, "transitions": transitions}
+        data: dict[str, object] = {"overlap_s": 0.0, "by": self.by, "transitions": transitions, **unknowns(unknown)}
         if forks:
             return self._fail(history, forks, observed, data, spans)
         if not len(ops) or transitions < self.transitions_min:

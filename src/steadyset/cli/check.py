@@ -62,15 +62,28 @@ def judge_file(path: Path, model: str, budget_s: float | None = None) -> tuple[H
         return history, checker.check(history)
 
 
+def _unknowns(data: dict[str, Any]) -> str:
+    """How many of the ops of unknown outcome were explained, and by what."""
+    by = ", ".join(f"{number:g} by {evidence}" for evidence, number in data["unknown_resolved_by"].items())
+    share = f"{data['unknown_resolved_share']:.1%} resolved" + (f": {by}" if by else "")
+    return f"unknown outcomes: {data['unknown']:g}, {share}"
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", "-m", required=True, type=click.Choice(list(MODELS)), help="What the history is of.")
 @click.option("--json", "as_json", is_flag=True, help="Print the judgement as JSON on stdout.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the witness into this file.")
 @click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write Jepsen EDN or JSON lines here.")
-@click.option("--search-budget-s", type=click.FloatRange(min=0), help="Seconds a bounded search may take.")
+@click.option(
+    "--search-budget-s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds a search may take.",
+)
 def command(
-    file: Path, model: str, as_json: bool, svg: Path | None, export: Path | None, search_budget_s: float | None
+    file: Path, model: str, as_json: bool, svg: Path | None, export: Path | None, search_budget_s: float
 ) -> int:
     """Judge the history in FILE against a model: Jepsen EDN, JSON, JSON lines, text log, or Arrow.
 
@@ -92,4 +105,6 @@ def command(
             click.echo(f"  {line}")
         counts = ", ".join(f"{name} {value:g}" for name, value in judgement.observed.items())
         click.echo(f"  observed: {counts}")
+        if judgement.data.get("unknown"):
+            click.echo(f"  {_unknowns(judgement.data)}")
     return judgement.verdict.exit_code
