@@ -25,7 +25,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 import checkers_histories as histories
 
-from steadyset.checkers import DurableLog, FifoQueue, LinearizableList, LinearizableRegister, LinearizableSet
+from steadyset.checkers import (
+    DurableLog,
+    FifoQueue,
+    LinearizableList,
+    LinearizableRegister,
+    LinearizableSet,
+    ListAppend,
+)
 from steadyset.history import History
 
 HERE = Path(__file__).parent
@@ -35,6 +42,7 @@ CHECKERS: dict[str, tuple[Callable[[int, int], History], Any, str]] = {
     "B list": (lambda n, c: histories.whole_reads(n * 4 // 5, n // 5, clients=c), LinearizableList(), ""),
     "C queue": (lambda n, c: histories.queue(n, clients=c), FifoQueue(), "queue"),
     "D set": (lambda n, c: histories.whole_reads(n * 4 // 5, n // 5, clients=c, ordered=False), LinearizableSet(), ""),
+    "G list-append": (lambda n, c: histories.transactions(n, clients=c), ListAppend(), ""),
     "F log": (lambda n, c: histories.drained(histories.queue(n, clients=c)), DurableLog(), ""),
 }
 # (checker, ops, clients); B and D by members read: 5,000 ops are 8 million of them, 5,600 are 10 million
@@ -54,6 +62,7 @@ ROWS = [
     ("C queue", 1_000_000, 100),
     ("C queue", 10_000_000, 100),
     ("D set", 11_200, 100),
+    ("G list-append", 100_000, 100),
     ("F log", 1_000_000, 100),
     ("F log", 10_000_000, 100),
 ]
