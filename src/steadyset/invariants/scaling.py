@@ -37,15 +37,19 @@ class ScaleDownHalts:
         found.count("deletions", 0)
         found.count("halts", 0)
         walk = SetWalk(trace, self.namespace, self.statefulset)
-        waiting = False
+        waiting, before = False, dict[int, bool]()  # ready or not, by ordinal
         for step in walk:
             current = walk.statefulset_at(step.record)
             end = start_ordinal(current) + replicas(current)
             stays = range(start_ordinal(current), end)
-            unready = [n for n in stays if n not in step.members or not step.members[n].is_ready()]
-            now_waiting = bool(unready) and any(n >= end for n in step.members) and not terminating(current)
-            found.count("halts", now_waiting and not waiting)
-            waiting = now_waiting
+            now = {n: member.is_ready() for n, member in step.members.items()}
+            unready = [n for n in stays if not now.get(n)]
+            for members in (before, now):  # until this step the pods were as before, under the spec now in force
+                waits = not terminating(current) and any(n >= end for n in members)
+                waits = waits and not all(members.get(n) for n in stays)
+                found.count("halts", waits and not waiting)
+                waiting = waits
+            before = now
             if step.what != DELETING or step.member.ordinal < end or not current or terminating(current):
                 continue
             if policy(current) == PARALLEL:
