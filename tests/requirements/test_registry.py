@@ -17,7 +17,7 @@ from steadyset.fixtures.conformance.selection import version
 from steadyset.judge import PROMISE_RULE, RECOVERY_RULE, rules
 from steadyset.requirements import REQUIREMENTS, requirement, select
 from steadyset.requirements.base import ID
-from steadyset.requirements.reading import by_requirement, controls_by_rule, read_tests
+from steadyset.requirements.reading import Covering, by_requirement, controls_by_rule, read_tests
 
 SUITES = Path(steadyset.__file__).parent / "suites"
 
@@ -37,7 +37,7 @@ def test_every_entry_says_what_and_where() -> None:
 
 def test_every_test_names_requirements_that_exist() -> None:
     known = {r.id for r in REQUIREMENTS}
-    unknown = [(name, sorted(set(ids) - known)) for name, ids, _ in read_tests(SUITES) if set(ids) - known]
+    unknown = [(test.name, sorted(set(test.ids) - known)) for test in read_tests(SUITES) if set(test.ids) - known]
     assert unknown == [], "add them to src/steadyset/requirements/"
 
 
@@ -70,15 +70,21 @@ def test_control(report, rule):
     report.expect("FAIL", rule=rule)
 
 @pytest.mark.control
+@pytest.mark.disruptive
+@pytest.mark.tier("full")
 def test_other(report):
     report.expect("FAIL", rule="r3")
     report.expect("INVALID")
 """)
     assert list(read_tests(tmp_path)) == [
-        ("one/test_it.py::test_all", ["A", "B", "C", "D"], False),
-        ("one/test_it.py::test_control", ["A"], True),
-        ("one/test_it.py::test_other", ["A"], True),
+        Covering("one/test_it.py::test_all", ["A", "B", "C", "D"]),
+        Covering("one/test_it.py::test_control", ["A"], control=True),
+        Covering("one/test_it.py::test_other", ["A"], control=True, alone=True, full=True),
     ]
+    assert (Covering("one/test_it.py::test_all", []).file, Covering("a.py::test_b", []).function) == (
+        "one/test_it.py",
+        "test_b",
+    )
     assert by_requirement(tmp_path) == {name: ["one/test_it.py::test_all"] for name in "ABCD"}
     assert set(controls_by_rule(tmp_path)) >= {"r1", "r2", "r3"}
 
@@ -107,5 +113,5 @@ def test_upstreams_cases_are_all_named() -> None:
     rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == 32
     named = set(re.findall(r"`(\w+/test_\w+\.py::test_\w+)`", table))
-    assert sorted(named - {name for name, _, _ in read_tests(SUITES)}) == []
+    assert sorted(named - {test.name for test in read_tests(SUITES)}) == []
     assert [row for row in rows if "::test_" not in row and "| none:" not in row] == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,13 +17,16 @@ from steadyset.cli.nightly import INTERRUPTED, note, say
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.config import config_option
 from steadyset.errors import DeadlineError, InstrumentError, SteadysetError, UsageError
+from steadyset.requirements.reading import Covering, read_tests
 from steadyset.rundir import RunDir
 from steadyset.verdict import Verdict
+
+if TYPE_CHECKING:
+    from steadyset.observer import Observer
 
 WORKERS_MAX = 12
 GONE_DEADLINE_S = 120.0  # until every namespace of the run is gone
 PROBE = "probe"
-PYTEST_EMPTY = 5  # pytest's exit code when it found no test
 PLUGINS = ("steadyset.fixtures.plugin", "steadyset.fixtures.progress", "allure_pytest.plugin", "xdist.plugin")
 
 
@@ -30,7 +35,7 @@ PLUGINS = ("steadyset.fixtures.plugin", "steadyset.fixtures.progress", "allure_p
 @click.option("--tier", type=click.Choice(["quick", "full"]), default="full", show_default=True, help="How much.")
 @click.option("--only", default="", help="Comma-separated requirement ids or patterns, STS-ORD-*; all by default.")
 @click.option("--skip", "not_these", default="", help="Ids or patterns that count as not tested.")
-@click.option("--tests", default="", help="Comma-separated parts of test names; all by default.")
+@click.option("--tests", default="", help="Comma-separated parts of test functions' names; all by default.")
 @click.option("--controls", is_flag=True, help="Run the negative controls too: each must fail as it says.")
 @click.option("--suite", "suites", default="", help="Comma-separated suites (folders of suites/). All by default.")
 @click.option("--workers", type=int, default=0, help="Tests at a time; chosen from the cluster's size by default.")
@@ -67,8 +72,10 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, workers: int, **gi
     )
     if workers < 0:
         raise UsageError("--workers is negative", expected="1 or more, or 0 to choose", seen=str(workers))
-    targets = nightly.suite_paths(given["suites"])
+    suites = nightly.suite_paths(given["suites"])
     selected = {name: ",".join(ids(given[name])) for name in ("only", "not_these")}
+    given |= selected
+    tests = choose(suites, given)
     options.seed = options.seed or int.from_bytes(os.urandom(3)) + 1
     params = {
         **run_params(options),
@@ -86,7 +93,7 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, workers: int, **gi
             info = nightly.bring_up(options)
             options.cluster_file = info.path
             note_cluster(run, info)
-            code = run_tests(info, options, run, targets, {**given, **selected, "workers": workers})
+            code = run_tests(info, options, run, Path(suites[0]).parent, tests, {**given, "workers": workers})
         except KeyboardInterrupt:
             code = INTERRUPTED
             say("interrupted")
@@ -106,35 +113,72 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, workers: int, **gi
     return Verdict.ERROR.exit_code if left else int(document["exit_code"])
 
 
-def run_tests(info: ClusterInfo, options: Any, run: RunDir, targets: list[str], given: dict[str, Any]) -> int:
+def choose(suites: Sequence[str], given: dict[str, Any]) -> list[Covering]:
+    """The test functions that the options select, by their sources; UsageError when there are none."""
+    base = Path(suites[0]).parent
+    folders = {Path(suite).name for suite in suites}
+    only = set(given["only"].split(",")) if given["only"] else set()
+    parts = [part.strip() for part in given["tests"].split(",") if part.strip()]
+    found = [
+        test
+        for test in read_tests(base)
+        if test.file.split("/")[0] in folders
+        and (not only or only & set(test.ids))
+        and (not parts or any(part in test.function for part in parts))
+        and (given["controls"] or not test.control)
+        and (given["tier"] == "full" or not test.full)
+    ]
+    if not found:
+        raise UsageError("no conformance test fits", do="leave out --only, --tests, --suite or --tier quick")
+    return found
+
+
+def run_tests(
+    info: ClusterInfo, options: Any, run: RunDir, base: Path, tests: list[Covering], given: dict[str, Any]
+) -> int:
     """Run the parallel tests, then the disruptive ones one at a time, with one observer over both."""
     from steadyset.fixtures.conformance.session import TRACE
     from steadyset.fixtures.preload import preload
     from steadyset.observer import Observer
 
     preload(info, [PROBE], say)
-    workers = given["workers"] or workers_for(info)
+    workers = given["workers"] or workers_for(info, sum(not test.alone for test in tests))
     started = time.monotonic()
-    codes = []
+    code = 0
     with Observer(info, run.path / TRACE, namespace="") as observer:
-        observer.wait_synced()
+        # The workers start meanwhile, and wait for the observer's word before their first test.
+        vouching = threading.Thread(target=vouch, args=(observer,), daemon=True)
+        vouching.start()
         options.trace_file = f"{observer.pid}:{observer.path}"
         for what, count in (("not disruptive", workers), ("disruptive", 0)):
-            argv = pytest_argv(options, run, targets, given, what, count)
-            codes.append(nightly.run_suites(argv, no_tests_code=PYTEST_EMPTY, workers=True))
-            if codes[-1] == INTERRUPTED:
-                return INTERRUPTED
-    if set(codes) == {PYTEST_EMPTY}:
-        raise UsageError("no conformance test fits", do="leave out --only, --tests, --suite or --tier quick")
+            files = sorted({test.file for test in tests if test.alone is (what == "disruptive")})
+            if files and code != INTERRUPTED:
+                argv = pytest_argv(options, run, base, files, given, what, count)
+                code = max(code, nightly.run_suites(argv, workers=True))
+        vouching.join()
     say(f"tests ended after {time.monotonic() - started:.1f} s, {workers} at a time")
-    return max(code for code in codes if code != PYTEST_EMPTY)
+    return code
+
+
+def vouch(observer: Observer) -> None:
+    """Note in the trace that every kind has been listed: from here on nothing is missed. No note when it fails."""
+    from steadyset.fixtures.conformance.session import SYNCED
+    from steadyset.trace import TraceWriter
+
+    try:
+        observer.wait_synced()
+    except InstrumentError as error:
+        say(f"observer: {error}")
+        return
+    with TraceWriter(observer.path) as writer:
+        writer.note(SYNCED)
 
 
 def pytest_argv(
-    options: Any, run: RunDir, targets: list[str], given: dict[str, Any], what: str, workers: int
+    options: Any, run: RunDir, base: Path, files: Sequence[str], given: dict[str, Any], what: str, workers: int
 ) -> list[str]:
     """The pytest command for one pass; `what` is the part of the marker expression that tells the passes apart."""
-    argv = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(Path(targets[0]).parent)]
+    argv = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(base)]
     argv += ["--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:terminal"]
     for plugin in PLUGINS:
         argv += ["-p", plugin]
@@ -152,14 +196,16 @@ def pytest_argv(
     if workers:
         argv += ["-n", str(workers), "--dist", "worksteal"]
     controls = "" if given["controls"] else " and not control"
-    return [*argv, "-m", f"requirement and {what}{controls}", *targets]
+    return [*argv, "-m", f"requirement and {what}{controls}", *(str(base / file) for file in files)]
 
 
-def workers_for(info: ClusterInfo) -> int:
-    """Tests at a time: what the machine of an embedded cluster has processors for, or what a cluster has nodes for."""
-    if info.provider == "embedded":
-        return min(WORKERS_MAX, 2 + 2 * (os.cpu_count() or 1))
-    return min(WORKERS_MAX, 2 + 2 * max(1, len(info.nodes)))
+def workers_for(info: ClusterInfo, tests: int) -> int:
+    """Tests at a time: what the machine of an embedded cluster has processors for, or what a cluster has nodes for.
+
+    For few tests fewer: a worker takes seconds of processor time to start.
+    """
+    size = (os.cpu_count() or 1) if info.provider == "embedded" else max(1, len(info.nodes))
+    return max(1, min(WORKERS_MAX, 2 + 2 * size, (tests + 1) // 2))
 
 
 def remove_namespaces(info: ClusterInfo, run: RunDir) -> list[str]:

@@ -178,12 +178,12 @@ def selection(options: Any, targets: list[str], faults: list[str], *, controls: 
     return [*argv, *targets]
 
 
-def run_suites(argv: list[str], *, no_tests_code: int | None = None, workers: bool = False) -> int:
+def run_suites(argv: list[str], *, workers: bool = False) -> int:
     """Run pytest as a child in a session of its own, output to stderr; an interrupt is passed on and waited for.
 
-    Returns 0, 1 or 130. Raises UsageError when no test fits (unless `no_tests_code` is to be returned then),
-    InstrumentError when pytest itself broke. With `workers` it has some: an interrupt reaches them too, and only the
-    plugins that `argv` names are loaded, since each of them would load all that the environment has.
+    Returns 0, 1 or 130. Raises UsageError when no test fits, InstrumentError when pytest itself broke. With `workers`
+    it has some: an interrupt reaches them too, and only the plugins that `argv` names are loaded, since each of them
+    would load all that the environment has.
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     if workers:
@@ -195,8 +195,6 @@ def run_suites(argv: list[str], *, no_tests_code: int | None = None, workers: bo
     except KeyboardInterrupt:
         _interrupt(child, group=workers)
         return INTERRUPTED
-    if code == PYTEST_NO_TESTS and no_tests_code is not None:
-        return no_tests_code
     if code == PYTEST_NO_TESTS:
         raise UsageError("no test fits this stack and these faults", do="leave out --faults or --suite")
     if code == PYTEST_INTERRUPTED:

@@ -6,17 +6,38 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 MARKER = "requirement"
-CONTROL = "control"
+CONTROL, DISRUPTIVE, TIER = "control", "disruptive", "tier"
+
+
+class Covering(NamedTuple):
+    """One conformance test function: `name` is "ordering/test_scaling.py::test_up"; `alone`: it is disruptive."""
+
+    name: str
+    ids: list[str]
+    control: bool = False
+    alone: bool = False
+    full: bool = False
+
+    @property
+    def file(self) -> str:
+        """Its file, below the suites."""
+        return self.name.partition("::")[0]
+
+    @property
+    def function(self) -> str:
+        """Its function."""
+        return self.name.partition("::")[2]
 
 
 def by_requirement(suites: Path) -> dict[str, list[str]]:
     """Requirement id to tests ("ordering/test_scaling.py::test_up"), negative controls left out."""
     found: dict[str, list[str]] = defaultdict(list)
-    for name, ids, control in read_tests(suites):
-        for requirement in () if control else ids:
-            found[requirement].append(name)
+    for test in read_tests(suites):
+        for requirement in () if test.control else test.ids:
+            found[requirement].append(test.name)
     return dict(found)
 
 
@@ -34,15 +55,21 @@ def controls_by_rule(suites: Path) -> dict[str, list[str]]:
     return dict(found)
 
 
-def read_tests(suites: Path) -> Iterator[tuple[str, list[str], bool]]:
-    """(test, requirement ids, whether it is a negative control) of every test function with a requirement marker."""
+def read_tests(suites: Path) -> Iterator[Covering]:
+    """Every test function with a requirement marker."""
     for path, everywhere, node in _functions(suites):
         marks = [*everywhere, *node.decorator_list]
         # one parametrised case may cover what others do not: pytest.param(…, marks=pytest.mark.requirement(…))
         calls = [call for mark in marks for call in ast.walk(mark) if _is_mark(call, MARKER)]
         ids = [str(arg.value) for call in calls for arg in _args(call) if isinstance(arg, ast.Constant)]
         if ids:
-            yield _name(path, node), list(dict.fromkeys(ids)), _has(marks, CONTROL)
+            yield Covering(
+                _name(path, node),
+                list(dict.fromkeys(ids)),
+                control=_has(marks, CONTROL),
+                alone=_has(marks, DISRUPTIVE),
+                full=_has(marks, TIER),
+            )
 
 
 def _functions(suites: Path) -> Iterator[tuple[Path, list[ast.expr], ast.FunctionDef]]:
