@@ -14,6 +14,7 @@ from steadyset.errors import UsageError
 from steadyset.history import HistoryWriter
 
 PARAMS_VARIABLE = "STEADYSET_LOAD_PARAMS"
+READS = ("read", "read-all", "poll", "dequeue", "drain")  # an acknowledged one is no acknowledged write
 
 
 class Answer(NamedTuple):
@@ -79,7 +80,7 @@ class Recorder:
         self.writer.complete(
             number, answer.outcome, answer.value, answer.values, answer.server, answer.epoch, answer.error
         )
-        if self._ready is not None and answer.outcome == "ok" and op.f not in ("read", "read-all"):
+        if self._ready is not None and answer.outcome == "ok" and op.f not in READS:
             self.writer.flush()
             self._ready.touch()
             self._ready = None

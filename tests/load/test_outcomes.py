@@ -105,6 +105,234 @@ def test_probe_outcomes() -> None:
     }
 
 
+GALERA_CODES = """
+import pymysql
+from steadyset.load.workloads.galera_append import classify
+codes = [1047, 1213, 1020, 1205, 1062, 1290, 1146, 1064, 1142, 1180, 1317, 1053, 1105, 2006, 2013]
+found = {str(code): classify(pymysql.OperationalError(code, "x")) for code in codes}
+found["none"] = classify(pymysql.InterfaceError())
+print(json.dumps(found))
+"""
+
+
+def test_galera_error_codes() -> None:
+    """Outside the primary component, in conflict or refused: void. Anything that may follow the commit: unknown."""
+    assert run_child(GALERA_CODES) == {
+        **dict.fromkeys(("1047", "1213", "1020", "1205", "1062", "1290", "1146", "1064", "1142"), "fail"),
+        **dict.fromkeys(("1180", "1317", "1053", "1105", "2006", "2013", "none"), "info"),
+    }
+
+
+# A server that greets as MariaDB does, says OK to SET, and to each later statement what its script says.
+GALERA_SERVER = """
+import socket, struct, threading
+from steadyset.load.workloads import galera_append
+from steadyset.load.workloads.galera_append import GaleraClient
+from steadyset.wait import pause
+galera_append.OP_TIMEOUT_S = 3.0
+
+OK, MORE = b"\\0\\0\\0\\2\\0\\0\\0", b"\\0\\1\\0\\12\\0\\0\\0"
+def packet(number, body):
+    return struct.pack("<I", len(body))[:3] + bytes([number]) + body
+def text(value):
+    return bytes([len(value)]) + value.encode()
+def rows(first, status, *values):
+    def column(kind):
+        return text("def") + 5 * text("") + b"\\x0c" + struct.pack("<HIBHB", 33, 255, kind, 0, 0) + b"\\0\\0"
+    columns = [column(8 if value.isdigit() else 253) for value in values]
+    parts = [bytes([len(values)]), *columns, b"\\xfe\\0\\0\\2\\0", b"".join(map(text, values))]
+    parts.append(b"\\xfe\\0\\0" + bytes([status, 0]))
+    return b"".join(packet(first + n, part) for n, part in enumerate(parts))
+def error(code):
+    return packet(1, b"\\xff" + struct.pack("<H", code) + b"#HY000no")
+WHO = ("galera-1", "galera-0,galera-1", "7", "3", "primary", "uuid")
+ACK = packet(1, MORE) + rows(2, 2, *WHO)
+def serve(*script):
+    listener = socket.create_server(("127.0.0.1", 0))
+    def session(connection):
+        greeting = b"\\x0a10.11.0-MariaDB\\0" + struct.pack("<I", 1) + b"12345678\\0"
+        greeting += struct.pack("<HBHH", 0xf7ff, 33, 2, 0x81ff)
+        connection.sendall(packet(0, greeting + bytes([21]) + 10 * b"\\0" + b"123456789012\\0mysql_native_password\\0"))
+        connection.recv(4096)
+        connection.sendall(packet(2, OK))
+        answers = list(script)
+        while query := connection.recv(4096):
+            if query[5:].startswith(b"SET AUTOCOMMIT") or query[5:].startswith(b"SET NAMES"):
+                connection.sendall(packet(1, OK))
+                continue
+            answer = answers.pop(0) if answers else "close"
+            if answer == "hang":
+                pause(10)
+            if answer == "close":
+                break
+            connection.sendall(answer)
+        connection.close()
+    def loop():
+        while True:
+            threading.Thread(target=session, args=(listener.accept()[0],), daemon=True).start()
+    threading.Thread(target=loop, daemon=True).start()
+    return listener.getsockname()[1]
+
+closed = socket.create_server(("127.0.0.1", 0)); port = closed.getsockname()[1]; closed.close()
+silent = socket.create_server(("127.0.0.1", 0)).getsockname()[1]
+begun, held = packet(1, MORE) + rows(2, 2, "5"), packet(1, OK)
+servers = {
+    "refused": port, "no greeting": silent, "no answer": serve("hang"), "reset": serve("close"),
+    "outside the primary component": serve(error(1047)), "conflict": serve(error(1213)),
+    "error during commit": serve(error(1180)),
+}
+found = {}
+def send(port, op):
+    params = {"secrets": {"user": "u", "password": "p"}, "tag": "t"}
+    return GaleraClient({"host": "127.0.0.1", "port": port}, params).send(op)
+add, read, cas = Op("add", "list", 1), Op("read", "k0"), Op("cas", "k0", 5, 6)
+for name, port in servers.items():
+    found[name] = [send(port, op).outcome for op in (add, read, cas)]
+def note(name, op, *script):
+    answer = send(serve(*script), op)
+    found[name] = [answer.outcome, answer.value, answer.server, answer.epoch]
+note("add", add, ACK)
+note("add, then outside", add, packet(1, MORE) + packet(2, error(1047)[4:]))
+note("read", read, rows(1, 10, "5") + rows(6, 2, *WHO))
+note("cas", cas, begun, held, ACK)
+note("cas mismatch", Op("cas", "k0", 4, 6), begun, held)
+note("cas conflict", cas, begun, error(1020))
+note("cas, commit refused", cas, begun, held, error(1213))
+note("cas, commit not answered", cas, begun, held, "hang")
+note("no such register", Op("write", "k9", 1), packet(1, b"\\0\\0\\0\\12\\0\\0\\0") + rows(2, 2, *WHO))
+print(json.dumps(found))
+"""
+
+
+def test_galera_outcomes() -> None:
+    """Not connected is fail, sent and not answered is info; of a compare-and-set only its commit may be unknown."""
+    epoch = ((7 << 16 | 3) << 8) | 0b11
+    assert run_child(GALERA_SERVER) == {
+        "refused": ["fail", "fail", "fail"],
+        "no greeting": ["fail", "fail", "fail"],
+        "no answer": ["info", "fail", "fail"],
+        "reset": ["info", "fail", "fail"],
+        "outside the primary component": ["fail", "fail", "fail"],
+        "conflict": ["fail", "fail", "fail"],
+        "error during commit": ["info", "fail", "fail"],
+        "add": ["ok", None, "galera-1", epoch],
+        "add, then outside": ["ok", None, "", -1],
+        "read": ["ok", 5, "galera-1", epoch],
+        "cas": ["ok", 5, "galera-1", epoch],
+        "cas mismatch": ["fail", 5, "", -1],
+        "cas conflict": ["fail", None, "", -1],
+        "cas, commit refused": ["fail", None, "", -1],
+        "cas, commit not answered": ["info", None, "", -1],
+        "no such register": ["fail", None, "", -1],
+    }
+
+
+KAFKA_CODES = """
+from steadyset.load.workloads.kafka_log import ALL, classify
+codes = (0, 2, 3, 6, 7, 10, 13, 17, 19, 20, 21, 29, 56, 87, -1)
+print(json.dumps({str(code): [classify(code, acks) for acks in (ALL, 1)] for code in codes}))
+"""
+
+
+def test_kafka_error_codes() -> None:
+    """Refused before the append is fail. "Not the leader" is unknown with acks=all: it may have been when it appended."""
+    assert run_child(KAFKA_CODES) == {
+        "0": ["ok", "ok"],
+        **dict.fromkeys(("2", "3", "10", "17", "19", "21", "29", "87"), ["fail", "fail"]),
+        "6": ["info", "fail"],
+        **dict.fromkeys(("7", "13", "20", "56", "-1"), ["info", "info"]),
+    }
+
+
+# Brokers whose answers are given; refused and silent ones are real sockets.
+KAFKA_BROKERS = """
+import socket
+from steadyset.load import kafka_wire
+from steadyset.load.workloads import kafka_log
+from steadyset.load.workloads.kafka_log import KafkaClient
+kafka_log.OP_TIMEOUT_S = 1.0
+real = kafka_wire.Broker.connect
+
+class Scripted:
+    def __init__(self, produced=(0, 41), end=(0, 42, 7), fetched=(0, 42, ())):
+        self._produced, self._end, self._fetched = produced, end, fetched
+    def close(self):
+        pass
+    def view(self, topic):
+        return kafka_wire.View((0,), {(topic, 0): kafka_wire.Leader(0, 7, (0,), (0,))})
+    def _say(self, answer):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+    def produce(self, *args):
+        return self._say(self._produced)
+    def end(self, *args):
+        return self._say(self._end)
+    def fetch(self, *args):
+        return self._say(self._fetched)
+
+def client(broker, acks=-1, direct=False, port=1):
+    def connect(host, port, timeout_s):
+        if broker is None:
+            return real(host, port, timeout_s)
+        return broker
+    kafka_wire.Broker.connect = connect
+    endpoint = {"host": "127.0.0.1", "port": port}
+    member = {"id": 0, "pod": "kafka-0", "direct": endpoint}
+    params = {"tag": "t", "acks": acks, "primary": endpoint, "members": [member]}
+    return KafkaClient(params, member if direct else None)
+
+found = {}
+def note(name, answer):
+    found[name] = [answer.outcome, answer.value, answer.values, answer.server, answer.epoch]
+put, poll = Op("enqueue", "p0", 5), Op("poll", "p0")
+lost, record = kafka_wire.WireError("gone"), kafka_wire.Record(41, b"5", 7)
+note("acknowledged", client(Scripted()).send(put))
+note("acknowledged, then deposed", client(Scripted(end=(6, -1, -1))).send(put))
+note("acknowledged, then gone", client(Scripted(end=lost)).send(put))
+note("connection lost", client(Scripted(produced=lost)).send(put))
+note("followers late", client(Scripted(produced=(7, -1))).send(put))
+note("too few in sync", client(Scripted(produced=(19, -1))).send(put))
+note("deposed", client(Scripted(produced=(6, -1))).send(put))
+doubted = client(Scripted(produced=(6, -1), end=(6, -1, -1)), direct=True)
+note("deposed, direct", doubted.send(put))
+note("still deposed, direct", doubted.send(put))
+note("polled", client(Scripted(fetched=(0, 42, [record]))).send(poll))
+note("polled nothing", client(Scripted()).send(poll))
+note("poll beyond the end", client(Scripted(fetched=(1, 3, []))).send(poll))
+note("poll, connection lost", client(Scripted(fetched=lost)).send(poll))
+closed = socket.create_server(("127.0.0.1", 0)); port = closed.getsockname()[1]; closed.close()
+silent = socket.create_server(("127.0.0.1", 0))
+for name, number in (("refused", port), ("no answer", silent.getsockname()[1])):
+    note(name, client(None, direct=True, port=number).send(put))
+note("no answer, no leader known", client(None, port=silent.getsockname()[1]).send(put))
+print(json.dumps(found))
+"""
+
+
+def test_kafka_outcomes() -> None:
+    """An acknowledgement stands whatever follows it; what was sent without an answer is unknown; a poll has no effect."""
+    nothing = [None, None, "", -1]
+    assert run_child(KAFKA_BROKERS) == {
+        "acknowledged": ["ok", 41, None, "kafka-0", 7],
+        "acknowledged, then deposed": ["ok", 41, None, "kafka-0", -1],
+        "acknowledged, then gone": ["ok", 41, None, "kafka-0", -1],
+        "connection lost": ["info", *nothing],
+        "followers late": ["info", *nothing],
+        "too few in sync": ["fail", *nothing],
+        "deposed": ["info", *nothing],
+        "deposed, direct": ["info", *nothing],
+        "still deposed, direct": ["fail", *nothing],
+        "polled": ["ok", None, [41, 5], "kafka-0", -1],
+        "polled nothing": ["ok", None, [], "kafka-0", -1],
+        "poll beyond the end": ["fail", *nothing],
+        "poll, connection lost": ["fail", *nothing],
+        "refused": ["fail", *nothing],
+        "no answer": ["info", *nothing],
+        "no answer, no leader known": ["fail", *nothing],
+    }
+
+
 POSTGRES_STATES = """
 import psycopg
 from steadyset.load.workloads.postgresql_append import classify

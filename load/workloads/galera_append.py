@@ -1,0 +1,220 @@
+"""Appends and register ops on MariaDB Galera: by sessions kept to each member, and through the Service of ready ones.
+
+Every member takes writes. An acknowledgement carries the member's name and its epoch (see `epoch_of`), read in the
+same round trip, after the commit: read before, it could be older than the component that ordered the commit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pymysql
+from pymysql.constants import CLIENT, ER
+
+from steadyset.history import HistoryWriter
+from steadyset.load.galera_epoch import EPOCH_QUERY, epoch_of
+from steadyset.load.recorder import Answer, Op
+from steadyset.load.store import KEYS, StoreUser, read_everything
+from steadyset.wait import wait_for
+
+OP_TIMEOUT_S = 3.0
+PREPARE_S = 20.0  # until the schema is made
+DATABASE = "steadyset"
+
+_SCHEMA = (
+    f"CREATE DATABASE IF NOT EXISTS {DATABASE}",
+    f"CREATE TABLE IF NOT EXISTS {DATABASE}.list"
+    " (tag VARCHAR(16), name VARCHAR(16), value BIGINT, PRIMARY KEY (tag, name, value))",
+    f"CREATE TABLE IF NOT EXISTS {DATABASE}.register"
+    " (tag VARCHAR(16), name VARCHAR(16), value BIGINT, PRIMARY KEY (tag, name))",
+)
+_WHERE = "tag = %(tag)s AND name = %(key)s"
+STATEMENTS = {
+    "add": f"INSERT INTO {DATABASE}.list VALUES (%(tag)s, %(key)s, %(value)s)",
+    "write": f"UPDATE {DATABASE}.register SET value = %(value)s WHERE {_WHERE}",
+    "read": f"SELECT value FROM {DATABASE}.register WHERE {_WHERE}",
+    "read-all": f"SELECT value FROM {DATABASE}.list WHERE {_WHERE}",
+}
+# A compare-and-set reads its snapshot without a lock: it is the database that must let the first committer win.
+_REPLACE = f"UPDATE {DATABASE}.register SET value = %(value2)s WHERE {_WHERE}"
+
+# The server said that the transaction is void, or did not begin it: not in the primary component (1047), conflict
+# (1213, 1020), lock wait (1205), duplicate, read-only, missing or forbidden things, bad syntax.
+NOT_PRIMARY = 1047
+_DEFINITE = frozenset(
+    (
+        NOT_PRIMARY,
+        ER.LOCK_DEADLOCK,
+        ER.LOCK_WAIT_TIMEOUT,
+        ER.CHECKREAD,
+        ER.DUP_ENTRY,
+        ER.OPTION_PREVENTS_STATEMENT,
+        ER.NO_SUCH_TABLE,
+        ER.BAD_DB_ERROR,
+        ER.PARSE_ERROR,
+        ER.ACCESS_DENIED_ERROR,
+        ER.TABLEACCESS_DENIED_ERROR,
+    )
+)
+
+
+def classify(error: pymysql.MySQLError) -> str:
+    """The outcome of an op whose statement had been sent when `error` came: fail if it surely is void, else info.
+
+    Whatever may come after the commit was ordered is info: a lost connection, an error during COMMIT (1180), an
+    interrupted query (1317), a server that shuts down (1053).
+    """
+    return "fail" if error.args and error.args[0] in _DEFINITE else "info"
+
+
+class GaleraClient:
+    """One session with a member, opened when needed. Names are resolved on each opening."""
+
+    def __init__(self, endpoint: dict[str, Any], params: dict[str, Any]) -> None:
+        self._endpoint, self._secrets, self._tag = endpoint, params["secrets"], str(params["tag"])
+        self._connection: pymysql.Connection[Any] | None = None
+        self._opened = 0
+
+    @property
+    def generation(self) -> int:
+        """Number of the connection the next op goes over, from 1."""
+        return self._opened + (self._connection is None)
+
+    def connect(self) -> pymysql.Connection[Any]:
+        """The open session; OSError, pymysql.MySQLError or gevent.Timeout when it cannot be opened."""
+        if self._connection is None:
+            self._connection = pymysql.connect(
+                host=str(self._endpoint["host"]),
+                port=int(self._endpoint["port"]),
+                user=self._secrets["user"],
+                password=self._secrets["password"],
+                autocommit=True,
+                connect_timeout=OP_TIMEOUT_S,
+                client_flag=CLIENT.MULTI_STATEMENTS,
+            )
+            self._opened += 1
+        return self._connection
+
+    def close(self) -> None:
+        """Close the session without a word to a server that may be cut off; the next op opens another."""
+        if self._connection is not None:
+            self._connection._force_close()  # type: ignore[attr-defined]
+            self._connection = None
+
+    def send(self, op: Op) -> Answer:
+        """One op. No session is fail; sent and no verdict from the server is info, but fail for a read."""
+        reads = op.f in ("read", "read-all")
+        try:
+            with gevent.Timeout(OP_TIMEOUT_S):
+                connection = self.connect()
+        except (OSError, pymysql.MySQLError, gevent.Timeout) as error:
+            self.close()
+            return Answer("fail", error=f"not sent: {describe_error(error)}")
+        try:
+            with gevent.Timeout(OP_TIMEOUT_S), connection.cursor() as cursor:
+                values = {"tag": self._tag, "key": op.key, "value": op.value, "value2": op.value2}
+                return self._compare_and_set(cursor, op, values) if op.f == "cas" else self._run(cursor, op, values)
+        except gevent.Timeout:
+            self.close()
+            return Answer("fail" if reads else "info", error=f"no answer within {OP_TIMEOUT_S:g} s")
+        except (pymysql.MySQLError, OSError) as error:
+            self.close()  # whatever the transaction still holds goes with its session
+            outcome = classify(error) if isinstance(error, pymysql.MySQLError) else "info"
+            return Answer("fail" if reads else outcome, error=describe_error(error))
+
+    def _run(self, cursor: Any, op: Op, values: dict[str, Any]) -> Answer:
+        """One statement, which is one transaction, and who it was that ran it."""
+        cursor.execute(f"{STATEMENTS[op.f]}; {EPOCH_QUERY}", values)
+        changed, rows = cursor.rowcount, cursor.fetchall()
+        server, epoch = self._who(cursor)
+        if op.f == "read-all":
+            return Answer("ok", values=sorted(row[0] for row in rows), server=server, epoch=epoch)
+        if op.f == "read":
+            if not rows:
+                return Answer("fail", error="no such register")
+            return Answer("ok", rows[0][0], server=server, epoch=epoch)
+        if not changed:
+            return Answer("fail", error="no such register")
+        return Answer("ok", server=server, epoch=epoch)
+
+    def _compare_and_set(self, cursor: Any, op: Op, values: dict[str, Any]) -> Answer:
+        """Read, compare, write, commit in one transaction; of these only the commit may end in an unknown outcome."""
+        try:
+            cursor.execute(f"START TRANSACTION; {STATEMENTS['read']}", values)
+            cursor.nextset()
+            row = cursor.fetchone()
+            if row is None or row[0] != op.value:
+                cursor.execute("ROLLBACK")
+                return Answer("fail", row[0] if row else None, error="mismatch" if row else "no such register")
+            cursor.execute(_REPLACE, values)
+        except (gevent.Timeout, pymysql.MySQLError, OSError) as error:
+            self.close()  # the server rolls back what nobody commits
+            return Answer("fail", error=f"not committed: {describe_error(error)}")
+        cursor.execute(f"COMMIT; {EPOCH_QUERY}")
+        server, epoch = self._who(cursor)
+        return Answer("ok", op.value, server=server, epoch=epoch)
+
+    def _who(self, cursor: Any) -> tuple[str, int]:
+        """Name and epoch of the member; the epoch is unknown (-1) when it has just left the primary component."""
+        try:
+            cursor.nextset()
+            row = cursor.fetchone()
+        except pymysql.MySQLError:
+            self.close()
+            return "", -1
+        return (str(row[0]), epoch_of(row)) if row else ("", -1)
+
+
+def describe_error(error: BaseException) -> str:
+    """A short, stable text: the error's number and message, without addresses and ports."""
+    if isinstance(error, gevent.Timeout):
+        return f"no answer within {OP_TIMEOUT_S:g} s"
+    if isinstance(error, pymysql.MySQLError) and len(error.args) > 1:
+        return f"{error.args[0]} {str(error.args[1]).partition(' on ')[0].partition(';')[0]}"
+    return f"{type(error).__name__}: {error}"
+
+
+class GaleraUser(StoreUser):
+    """The first users keep a session to one member each, all others go through the Service of ready members."""
+
+    @staticmethod
+    def client_of(endpoint: dict[str, Any], params: dict[str, Any]) -> GaleraClient:
+        return GaleraClient(endpoint, params)
+
+    @classmethod
+    def prepare(cls, params: dict[str, Any]) -> None:
+        """Make the tables, and every register with the value 0."""
+        client = GaleraClient(params["primary"], params)
+        last = ""
+
+        def made() -> bool:
+            nonlocal last
+            try:
+                with client.connect().cursor() as cursor:
+                    for statement in _SCHEMA:
+                        cursor.execute(statement)
+                    for key in KEYS:
+                        cursor.execute(
+                            f"INSERT IGNORE INTO {DATABASE}.register VALUES (%s, %s, 0)", (params["tag"], key)
+                        )
+            except (OSError, pymysql.MySQLError) as error:
+                last = describe_error(error)
+                client.close()
+                return False
+            return True
+
+        wait_for(
+            made,
+            what="schema on a member",
+            deadline_name="prepare_s",
+            deadline_s=PREPARE_S,
+            describe=lambda: last,
+            do="see whether the stack is in steady state",
+        )
+        client.close()
+
+
+def read_back(params: dict[str, Any], writer: HistoryWriter) -> None:
+    """Read the list and every register once more through the Service; DeadlineError when nobody answers."""
+    read_everything(GaleraClient(params["primary"], params), writer)
