@@ -235,12 +235,12 @@ print(json.dumps({str(code): [classify(code, acks) for acks in (ALL, 1)] for cod
 
 
 def test_kafka_error_codes() -> None:
-    """Refused before the append is fail. "Not the leader" is unknown with acks=all: it may have been when it appended."""
+    """Refused before the append is fail; with acks=all "not the leader" is unknown: it may be said after the append."""
     assert run_child(KAFKA_CODES) == {
         "0": ["ok", "ok"],
-        **dict.fromkeys(("2", "3", "10", "17", "19", "21", "29", "87"), ["fail", "fail"]),
+        **{code: ["fail", "fail"] for code in ("2", "3", "10", "17", "19", "21", "29", "87")},
         "6": ["info", "fail"],
-        **dict.fromkeys(("7", "13", "20", "56", "-1"), ["info", "info"]),
+        **{code: ["info", "info"] for code in ("7", "13", "20", "56", "-1")},
     }
 
 
@@ -311,7 +311,7 @@ print(json.dumps(found))
 
 
 def test_kafka_outcomes() -> None:
-    """An acknowledgement stands whatever follows it; what was sent without an answer is unknown; a poll has no effect."""
+    """An acknowledgement stands whatever follows; what was sent without an answer is unknown; a poll has no effect."""
     nothing = [None, None, "", -1]
     assert run_child(KAFKA_BROKERS) == {
         "acknowledged": ["ok", 41, None, "kafka-0", 7],
