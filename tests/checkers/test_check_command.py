@@ -52,6 +52,33 @@ def test_unknown_and_bad_input(tmp_path: Path) -> None:
     assert _check(path, "--model", "nope").returncode == 2
 
 
+def test_outputs_that_cannot_be_written_are_refused_first(tmp_path: Path) -> None:
+    """Goal: a folder that is not there and a suffix of no format are usage errors, before anything is judged."""
+    path = tmp_path / "h.edn"
+    path.write_text(STALE % 1)
+    for output in (["--svg", tmp_path / "none" / "w.svg"], ["--export", tmp_path / "h.txt"]):
+        refused = _check(path, "--model", "register", *output)
+        assert (refused.returncode, refused.stdout) == (2, "") and "cannot" in refused.stderr
+
+
+def test_unknown_outcomes_are_explained(tmp_path: Path) -> None:
+    """Goal: how many ops of unknown outcome there were, and which evidence explains how many of them."""
+    path = tmp_path / "h.edn"
+    unknown = "{:type :invoke, :f :write, :value %d, :process %d}\n"
+    path.write_text(unknown % (7, 8) + unknown % (9, 9) + STALE % 7)
+    told = _check(path, "--model", "register")
+    assert "unknown outcomes: 2, 50.0% resolved: 1 by reads" in told.stdout
+
+
+def test_a_recording_of_something_else_is_refused(tmp_path: Path) -> None:
+    """Goal: an Arrow history without one op of the model, or with lists that are none of its, is an error."""
+    with HistoryWriter(tmp_path / "g.arrows") as writer:
+        writer.complete(writer.invoke(0, "add", "k", 1), "ok")
+        writer.invoke(0, "txn", "", values=[0, 1])
+    assert "no op of this model" in _check(tmp_path, "--model", "bank").stderr
+    assert "carries no txn" in _check(tmp_path, "--model", "list-append").stderr
+
+
 def test_arrow_histories(tmp_path: Path) -> None:
     """Goal: our own recordings are judged by the same command."""
     with HistoryWriter(tmp_path / "g.arrows") as writer:

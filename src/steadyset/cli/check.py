@@ -17,7 +17,7 @@ from steadyset.checkers import Checker, make_checker
 from steadyset.checkers.drawing import witness_svg
 from steadyset.errors import UsageError
 from steadyset.history import History
-from steadyset.history.export import export_history
+from steadyset.history.export import check_suffix, export_history
 from steadyset.history.imports import import_history
 from steadyset.verdict import Judgement
 
@@ -91,6 +91,11 @@ def command(
     """
     if not file.exists():
         raise UsageError(f"no such file: {file}", expected="a history", do="see steadyset check --help")
+    for output in (svg, export):
+        if output is not None and not output.absolute().parent.is_dir():
+            raise UsageError(f"cannot write {output}", expected="a folder that exists", seen=str(output.parent))
+    if export is not None:
+        check_suffix(export)
     history, judgement = judge_file(file, model, search_budget_s)
     if export is not None:
         export_history(history, export)

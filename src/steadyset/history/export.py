@@ -18,14 +18,19 @@ _NAMES: Final = {"read-all": "read"}  # Jepsen's word for it
 SUFFIXES: Final = (".edn", ".json", ".jsonl")
 
 
+def check_suffix(path: Path) -> None:
+    """UsageError for a file name that says no format."""
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"cannot export to {path}", expected=f"a file name that ends in {', '.join(SUFFIXES)}")
+
+
 def export_history(history: History, path: Path) -> None:
     """Write `history` to `path` as Jepsen events, EDN or JSON lines by its suffix. UsageError for another suffix.
 
     `server`, `epoch`, `session`, `key` and a refused cas's `result` become fields of their own. A process whose
     op stayed unknown goes on under a new number, as in Jepsen.
     """
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"cannot export to {path}", expected=f"a file name that ends in {', '.join(SUFFIXES)}")
+    check_suffix(path)
     edn = path.suffix == ".edn"
     with path.open("w") as file:
         for event in events_of(history):
