@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from steadyset.chaos.abort import AbortedError, stop_here, stop_in_cluster, this_run
-from steadyset.chaos.blast import Hits, admit, default_hits, refuse_beyond, refuse_incapable
+from steadyset.chaos.blast import (
+    Hits,
+    Reach,
+    admit,
+    default_hits,
+    refuse_beyond,
+    refuse_incapable,
+    refuse_newcomers,
+)
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located, new_record
@@ -72,16 +80,16 @@ class Act:
         before anything is done, when that goes beyond the blast radius.
         """
         hits = hits or default_hits(self.fault, self.kube, self.namespace, self.target)
-        refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
+        before = refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
         if undo is not None:
-            self._write_ahead(undo, hits)
+            self._write_ahead(undo, hits, before)
         else:
             self._start(self._look_for_stops)
         self.outcome.inject_ns = time.monotonic_ns()
         with self._noting_errors():
             yield
 
-    def _write_ahead(self, undo: Json, hits: Hits) -> None:
+    def _write_ahead(self, undo: Json, hits: Hits, before: Reach) -> None:
         record = new_record(self.fault.name, self.namespace, self.target, self.ttl_s, undo)
         record.pods, record.nodes, record.run = hits.pods, hits.nodes, this_run()
         found = getattr(self.fault.load(), "found", None)
@@ -90,8 +98,7 @@ class Act:
         self.record = record
         try:
             ClusterLedger(self.info, self.kube, self.namespace).write(record)
-            # Again, now that others see this one: of two that begin at the same moment at most one goes on.
-            refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits, own=record.id)
+            refuse_newcomers(self.info, self.kube, self.fault, self.namespace, hits, before, record.id)
             start_watchdog(self.info, record)
         except BaseException:
             self.forget()

@@ -215,6 +215,7 @@ class Reach(msgspec.Struct, kw_only=True):
     nodes_hit: list[str] = []
     nodes_down: list[str] = []
     nodes_allowed: int = 0
+    live: set[str] = set()  # IDs of the other live faults that were counted
 
     def lines(self) -> list[str]:
         """The arithmetic, one line for each workload and one for the nodes."""
@@ -226,17 +227,25 @@ class Reach(msgspec.Struct, kw_only=True):
 
 
 def reach(
-    info: ClusterInfo, kube: Kube, namespace: str, hits: Hits, *, caps: Limits | None = None, own: str = ""
+    info: ClusterInfo,
+    kube: Kube,
+    namespace: str,
+    hits: Hits,
+    *,
+    caps: Limits | None = None,
+    own: str = "",
+    pods: dict[str, Json] | None = None,
 ) -> Reach:
     """What `hits` add to what is down already: pods that are not Ready, nodes too, and what live faults hold.
 
-    `own` is the ID of the fault's own record, which is not counted. UsageError when a pod or node does not exist.
+    `own` is the ID of the fault's own record, which is not counted; `pods` are those of the namespace where they are
+    known already. UsageError when a pod or node does not exist.
     """
     caps = caps or limits()
     live = [r for r in _live(info, kube, namespace) if r.id != own]
-    found = Reach()
+    found = Reach(live={r.id for r in live})
     if hits.pods or hits.cuts:
-        pods = _pods(kube, namespace)
+        pods = _pods(kube, namespace) if pods is None else pods
         named = [*hits.pods, *sorted(end for cut in hits.cuts for end in cut if end in pods)]
         for name in named:
             if name not in pods:
@@ -271,8 +280,9 @@ def refuse_beyond(
 ) -> Reach:
     """UsageError when the fault would go beyond the caps, or hit what steadyset itself needs."""
     caps = caps or limits()
-    refuse_self(kube, fault, namespace, hits)
-    found = reach(info, kube, namespace, hits, caps=caps, own=own)
+    pods = _pods(kube, namespace) if hits.pods or hits.cuts else {}
+    _refuse_self(kube, fault, hits, pods)
+    found = reach(info, kube, namespace, hits, caps=caps, own=own, pods=pods)
     for each, allowed in zip(found.losses, found.pods_allowed, strict=True):
         if hits.nodes and each.members == 1:
             continue  # a node takes along what is on it, and one member has no quorum to keep
@@ -300,15 +310,23 @@ def _beyond(fault: Fault, allowed: str, name: str, share: str, seen: str, lost: 
     )
 
 
-def refuse_self(kube: Kube, fault: Fault, namespace: str, hits: Hits) -> None:
+def refuse_newcomers(
+    info: ClusterInfo, kube: Kube, fault: Fault, namespace: str, hits: Hits, before: Reach, own: str
+) -> None:
+    """Once the fault's own record stands: look at the caps again if other faults began since `before`.
+
+    Of two that begin at the same moment each sees the other, so at most one goes on.
+    """
+    if {r.id for r in _live(info, kube, namespace)} - before.live - {own}:
+        refuse_beyond(info, kube, fault, namespace, hits, own=own)
+
+
+def _refuse_self(kube: Kube, fault: Fault, hits: Hits, pods: dict[str, Json]) -> None:
     """UsageError when the fault would hit the pod or node that steadyset runs in, or that its API server answers at."""
     if not fault.disturbs:
         return
-    places = []
-    if hits.pods or hits.cuts:
-        names = set(hits.pods) | {end for cut in hits.cuts for end in cut}
-        pods = _pods(kube, namespace)
-        places += [(f"pod {n}", [p.get("status", {}).get("podIP", "")]) for n, p in pods.items() if n in names]
+    names = set(hits.pods) | {end for cut in hits.cuts for end in cut}
+    places = [(f"pod {n}", [p.get("status", {}).get("podIP", "")]) for n, p in pods.items() if n in names]
     for name in hits.nodes:
         places.append((f"node {name}", [a["address"] for a in kube.node(name).get("status", {}).get("addresses", [])]))
     mine = (
