@@ -267,9 +267,11 @@ def abort_(
     if records:
         aborted = _abort_records(info, namespace, records, reason)
     else:
+        aborted = [r.id for r in _live(info, namespace) if not runs or r.run in runs]
         for where in stop_all(info, namespace, reason=reason, by=by, runs=list(runs)):
             click.echo(f"stopped: {where}", err=True)
-        aborted = [r.id for r in _live(info, namespace) if not runs or r.run in runs]
+        begun = [r.id for r in _live(info, namespace) if not runs or r.run in runs]
+        aborted += [each for each in begun if each not in aborted]
     with Bar() as bar:
         healed = _wait_healed(info, namespace, aborted, bar)
     if as_json:
