@@ -27,8 +27,8 @@ from steadyset.chaos.blast import (
 )
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
-from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located, new_record
-from steadyset.chaos.watchdog import open_cluster, start_watchdog
+from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located, new_id, new_record
+from steadyset.chaos.watchdog import Watchdog, open_cluster
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import DeadlineError, InvalidError, SteadysetError, UsageError
 from steadyset.wait import wait_for
@@ -67,6 +67,8 @@ class Act:
         self.memory: dict[str, Any] = {}
         self.outcome = Outcome(fault=fault.name, target=target)
         self.record: Record | None = None
+        self.record_id = new_id(fault.name)
+        self._watchdog: Watchdog | None = None
         self.renewing: list[Callable[[], None]] = []  # what else is to be done at each renewal
         self.aborted = threading.Event()
         self._stop = threading.Event()
@@ -89,8 +91,18 @@ class Act:
         with self._noting_errors():
             yield
 
+    def start_watchdog(self) -> None:
+        """Where there will be something to undo: it takes longer to start than all else, so it starts meanwhile."""
+        if hasattr(self.fault.load(), "undo"):
+            self._watchdog = Watchdog(self.info, self.record_id)
+
+    def dismiss_watchdog(self) -> None:
+        """The fault is not injected after all."""
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+
     def _write_ahead(self, undo: Json, hits: Hits, before: Reach) -> None:
-        record = new_record(self.fault.name, self.namespace, self.target, self.ttl_s, undo)
+        record = new_record(self.fault.name, self.namespace, self.target, self.ttl_s, undo, self.record_id)
         record.pods, record.nodes, record.run = hits.pods, hits.nodes, this_run()
         found = getattr(self.fault.load(), "found", None)
         record.found = found(self.info, self.kube, undo) if found else {}
@@ -99,7 +111,7 @@ class Act:
         try:
             ClusterLedger(self.info, self.kube, self.namespace).write(record)
             refuse_newcomers(self.info, self.kube, self.fault, self.namespace, hits, before, record.id)
-            start_watchdog(self.info, record)
+            (self._watchdog or Watchdog(self.info, record.id)).watch()
         except BaseException:
             self.forget()
             raise
@@ -306,7 +318,12 @@ def begin(
         raise UsageError(f"{fault} on {namespace}/{target} is still going on", do="heal it first")
     act = Act(fault, info, namespace, target, ttl_s)
     act.deadlines |= replaced_deadlines(fault, deadlines)
-    admit(fault, info, act.kube, namespace, target)
+    act.start_watchdog()
+    try:
+        admit(fault, info, act.kube, namespace, target)
+    except BaseException:
+        act.dismiss_watchdog()
+        raise
     _ACTS[key] = act
     return act
 

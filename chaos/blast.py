@@ -20,6 +20,7 @@ from steadyset.chaos.kube import Json, Kube, RefusedError, controller_of, is_rea
 from steadyset.chaos.ledger import SYSTEM, ClusterLedger, HostLedger, Record
 from steadyset.chaos.partition import Cuts
 from steadyset.chaos.quorum import MINORITY, Loss, loss, share_of
+from steadyset.chaos.reach import at_once
 from steadyset.chaos.rights import LEDGER, LOOK, LOOK_AT_NODES, Right, lacking
 from steadyset.chaos.targets import NODE_PREFIX, node_of
 from steadyset.chaos.vantage import own_addresses, server_addresses
@@ -105,8 +106,7 @@ def admission(
 
 def admit(fault: Fault, info: ClusterInfo, kube: Kube, namespace: str, target: str) -> None:
     """Raise when no such fault may be begun there: UsageError, AbortedError, or UnreachableError."""
-    for _, refuse in admission(fault, info, kube, namespace, target):
-        refuse()
+    at_once([refuse for _, refuse in admission(fault, info, kube, namespace, target)])
 
 
 def _refuse_unconfirmed(info: ClusterInfo, kube: Kube) -> None:

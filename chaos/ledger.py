@@ -68,11 +68,18 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def new_record(fault: str, namespace: str, target: str, ttl_s: float, undo: dict[str, Any]) -> Record:
+def new_id(fault: str) -> str:
+    """An ID for a record of that fault; its last part is random."""
+    return f"{fault}-{secrets.token_hex(4)}"
+
+
+def new_record(
+    fault: str, namespace: str, target: str, ttl_s: float, undo: dict[str, Any], record_id: str = ""
+) -> Record:
     """A record owned by this process, whose lease starts now."""
     now = time.monotonic_ns()
     return Record(
-        id=f"{fault}-{secrets.token_hex(4)}",
+        id=record_id or new_id(fault),
         fault=fault,
         namespace=namespace,
         target=target,

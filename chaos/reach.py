@@ -31,6 +31,7 @@ NAMESPACE = "steadyset-agent"
 LABELS = {"app.kubernetes.io/name": "steadyset-agent"}
 TOKEN_SECRET = "steadyset-agent-token"
 TOKEN_KEY = "token"
+THREADS_MAX = 32  # at_once: more would only queue for the API server
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -255,5 +256,5 @@ def at_once(functions: Sequence[Callable[[], T]]) -> list[T]:
     """Run functions at the same time, and return their results in order; the first error is raised when all ended."""
     if len(functions) == 1:
         return [functions[0]()]
-    with ThreadPoolExecutor(max_workers=max(1, len(functions))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(len(functions), THREADS_MAX))) as pool:
         return list(pool.map(lambda function: function(), functions))

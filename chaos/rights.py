@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 
 from steadyset.chaos.kube import Kube
+from steadyset.chaos.reach import at_once
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
@@ -41,13 +43,17 @@ def lacking(kube: Kube, rights: Iterable[Right], namespaces: Iterable[str]) -> l
 
     Source: SelfSubjectAccessReview, which the authorizers themselves answer.
     """
-    places, found = list(namespaces), []
-    for right in rights:
-        spaces = places if right.namespaced else [""]
-        verbs = tuple(v for v in right.verbs if not all(_allowed(kube, right, v, space) for space in spaces))
-        if verbs:
-            found.append(msgspec.structs.replace(right, verbs=verbs))
-    return found
+    places, asked = list(namespaces), list(rights)
+    questions = [
+        (right, verb, space)
+        for right in asked
+        for verb in right.verbs
+        for space in (places if right.namespaced else [""])
+    ]
+    answers = at_once([partial(_allowed, kube, *question) for question in questions])
+    refused = {(right, verb) for (right, verb, _), yes in zip(questions, answers, strict=True) if not yes}
+    found = [(right, tuple(v for v in right.verbs if (right, v) in refused)) for right in asked]
+    return [msgspec.structs.replace(right, verbs=verbs) for right, verbs in found if verbs]
 
 
 def _allowed(kube: Kube, right: Right, verb: str, namespace: str) -> bool:

@@ -11,9 +11,10 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from steadyset.chaos.ledger import HostLedger, Record, read_record
+from steadyset.chaos.ledger import HostLedger, read_record
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
 from steadyset.errors import InstrumentError, SteadysetError
 from steadyset.wait import pause
@@ -22,29 +23,49 @@ POLL_S = 0.25  # how often the record is looked at
 RETRY_S = 1.0  # between two attempts to undo, while the API server is away
 START_DEADLINE_S = 15.0  # watchdog_start: until the watchdog says that it watches
 READY = b"watching\n"
+GO = b"watch\n"
 
 
-def start_watchdog(info: ClusterInfo, record: Record) -> int:
-    """Start the watchdog of a written record; returns its pid once it watches. InstrumentError when it does not."""
-    ledger = HostLedger(info)
-    log = ledger.folder / f"{record.id}.log"
-    argv = [sys.executable, "-m", "steadyset.chaos.watchdog", str(ledger.path(record.id)), info.path, info.kubeconfig]
-    with log.open("ab") as err:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, start_new_session=True, cwd="/"
-        )
-    assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], START_DEADLINE_S)
-    said = os.read(process.stdout.fileno(), len(READY)) if readable else b""
-    process.stdout.close()
-    if said != READY:
-        process.kill()
-        raise InstrumentError(
-            "the watchdog that would undo the fault did not start, so the fault is not injected",
-            expected=f"it watches within watchdog_start = {START_DEADLINE_S:g} s",
-            seen=log.read_text().strip()[-500:] or "no output",
-        )
-    return process.pid
+class Watchdog:
+    """A watchdog that is being started while its fault is still prepared, for a record that will have this ID.
+
+    It leaves when it is dismissed, or whoever started it dies, before it was told to watch.
+    """
+
+    def __init__(self, info: ClusterInfo, record_id: str) -> None:
+        ledger = HostLedger(info)
+        ledger.folder.mkdir(parents=True, exist_ok=True)
+        self._log = ledger.folder / f"{record_id}.log"
+        argv = [sys.executable, "-m", "steadyset.chaos.watchdog"]
+        argv += [str(ledger.path(record_id)), info.path, info.kubeconfig]
+        with self._log.open("ab") as err:
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, start_new_session=True, cwd="/"
+            )
+
+    def watch(self) -> None:
+        """Have it watch the record, which is written by now. InstrumentError when it does not say that it does."""
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        with suppress(BrokenPipeError):  # it ended: it will not say that it watches
+            process.stdin.write(GO)
+            process.stdin.close()
+        readable, _, _ = select.select([process.stdout], [], [], START_DEADLINE_S)
+        said = os.read(process.stdout.fileno(), len(READY)) if readable else b""
+        process.stdout.close()
+        if said != READY:
+            process.kill()
+            raise InstrumentError(
+                "the watchdog that would undo the fault did not start, so the fault is not injected",
+                expected=f"it watches within watchdog_start = {START_DEADLINE_S:g} s",
+                seen=self._log.read_text().strip()[-500:] or "no output",
+            )
+
+    def dismiss(self) -> None:
+        """It is not needed; nothing happens to one that watches."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 def open_cluster(path: str, kubeconfig: str = "") -> ClusterInfo:
@@ -83,10 +104,12 @@ def main(argv: list[str]) -> None:
     """Entry point."""
     record_path, cluster, kubeconfig = argv
     info = open_cluster(cluster, kubeconfig)
-    os.write(1, READY)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    watch(Path(record_path), info)
+    if os.read(0, len(GO)) == GO:
+        os.write(1, READY)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        watch(Path(record_path), info)
     log = Path(record_path).with_suffix(".log")
     if log.exists() and log.stat().st_size == 0:
         log.unlink()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,13 @@ def cut_agents_off(cluster: ClusterInfo, kube: Kube, stack: ExitStack) -> None:
     for pod in kube.pods(NAMESPACE):
         reach, net = reach_of_pod(cluster, pod), f"pod:{uid_of(pod)}"
         reach.call(networks.nft, net, script)
-        stack.callback(partial(reach.call, networks.nft, net, "delete table inet test_cut\n"))
+        stack.callback(partial(uncut, reach, net))
+
+
+def uncut(reach: Reach, net: str) -> None:
+    """An agent's pod that was replaced took the rules along."""
+    with suppress(InstrumentError):
+        reach.call(networks.nft, net, "delete table inet test_cut\n")
 
 
 def stop_api_server(cluster: ClusterInfo, kube: Kube, stack: ExitStack) -> None:
