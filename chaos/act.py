@@ -81,12 +81,16 @@ class Act:
         `hits` is what it does harm to; by default its target, or the target's node with the pods on it. UsageError,
         before anything is done, when that goes beyond the blast radius.
         """
-        hits = hits or default_hits(self.fault, self.kube, self.namespace, self.target)
-        before = refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
-        if undo is not None:
-            self._write_ahead(undo, hits, before)
-        else:
-            self._start(self._look_for_stops)
+        try:
+            hits = hits or default_hits(self.fault, self.kube, self.namespace, self.target)
+            before = refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
+            if undo is not None:
+                self._write_ahead(undo, hits, before)
+            else:
+                self._start(self._look_for_stops)
+        except BaseException:
+            self.dismiss_watchdog()
+            raise
         self.outcome.inject_ns = time.monotonic_ns()
         with self._noting_errors():
             yield
@@ -316,6 +320,8 @@ def begin(
     if before is not None and before.outcome.inject_ns and not before.outcome.heal_ns:
         _ACTS[key] = before
         raise UsageError(f"{fault} on {namespace}/{target} is still going on", do="heal it first")
+    if before is not None:
+        before.dismiss_watchdog()
     act = Act(fault, info, namespace, target, ttl_s)
     act.deadlines |= replaced_deadlines(fault, deadlines)
     act.start_watchdog()

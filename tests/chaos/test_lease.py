@@ -19,7 +19,8 @@ from steadyset.chaos.kube import Kube, uid_of
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, new_record
 from steadyset.chaos.reach import reach_of_pod
 from steadyset.chaos.sweep import sweep
-from steadyset.clusterinfo import ClusterInfo
+from steadyset.chaos.watchdog import START_DEADLINE_S, Watchdog
+from steadyset.clusterinfo import ClusterInfo, save_cluster_info
 from steadyset.errors import InstrumentError
 from steadyset.rundir import RunDir
 from steadyset.wait import wait_for
@@ -252,3 +253,36 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (ledger.folder / "node-drain-1.json").write_bytes(b'{"id": ')
     with pytest.raises(InstrumentError, match="node-drain-1"):
         ledger.records()
+
+
+def test_a_watchdog_that_is_not_needed_leaves_without_a_trace(tmp_path: Path) -> None:
+    """It is started before it is known whether the fault will be injected."""
+    info = ClusterInfo(name="t", provider="kubeconfig", kubeconfig="", path=str(tmp_path / "cluster.json"))
+    save_cluster_info(info, tmp_path / "cluster.json")
+    watchdog = Watchdog(info, "node-drain-12345678")
+    watchdog.dismiss()
+    folder = HostLedger(info).folder
+    wait_for(
+        lambda: list(folder.iterdir()) == [],
+        what="its log is gone",
+        deadline_name="dismiss",
+        deadline_s=START_DEADLINE_S,
+    )
+
+
+def test_a_watchdog_watches_what_was_written_meanwhile(tmp_path: Path) -> None:
+    """And leaves once the record is gone."""
+    info = ClusterInfo(name="t", provider="kubeconfig", kubeconfig="", path=str(tmp_path / "cluster.json"))
+    save_cluster_info(info, tmp_path / "cluster.json")
+    ledger, record = HostLedger(info), new_record("node-drain", "ns", "pod", 60, {})
+    watchdog = Watchdog(info, record.id)
+    ledger.write(record)
+    watchdog.watch()
+    assert ledger.records() == [record]
+    ledger.remove(record.id)
+    wait_for(
+        lambda: list(ledger.folder.iterdir()) == [],
+        what="it has left",
+        deadline_name="leave",
+        deadline_s=START_DEADLINE_S,
+    )
