@@ -186,12 +186,18 @@ def reach_of(info: ClusterInfo, node: str) -> Reach:
 
 def has_reach(info: ClusterInfo, node: str) -> bool:
     """Whether that node's kernel can be worked at all; asks the cluster where agents are needed."""
+    return any(reach.node == node for reach in all_reaches(info))
+
+
+def all_reaches(info: ClusterInfo) -> list[Reach]:
+    """Every node whose kernel can be worked, by name."""
     if info.can("node-exec"):
-        return any(known.name == node and known.pid for known in info.nodes)
+        return [Here(node.name, node.pid) for node in info.nodes if node.pid]
+    agents = agents_of(info)
     try:
-        return node in agents_of(info).nodes()
+        return [ByAgent(agents, node) for node in sorted(agents.nodes())]
     except RefusedError:  # an account that may not look for agents has none
-        return False
+        return []
 
 
 def agents_of(info: ClusterInfo) -> Agents:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from steadyset.chaos.agent import volumes
 from steadyset.chaos.kube import Json, Kube, short, uid_of
-from steadyset.chaos.reach import Reach, has_reach, reach_of, reach_of_pod
+from steadyset.chaos.reach import Reach, all_reaches, at_once, reach_of_pod
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
 
@@ -56,12 +57,9 @@ def mount_of(info: ClusterInfo, pod: Json, volume: str) -> Mount:
 
 def mounts_of(info: ClusterInfo, volume: str) -> list[Mount]:
     """Every mount of the volume for a pod, on any node whose kernel can be worked."""
-    found = []
-    for node in info.nodes:
-        if has_reach(info, node.name):
-            reach = reach_of(info, node.name)
-            found += [Mount(volume=volume, path=p, reach=reach) for p in reach.call(volumes.mounts, volume)]
-    return found
+    reaches = all_reaches(info)
+    found = at_once([partial(reach.call, volumes.mounts, volume) for reach in reaches])
+    return [Mount(volume=volume, path=p, reach=r) for r, paths in zip(reaches, found, strict=True) for p in paths]
 
 
 def write_error(mount: Mount) -> str:

@@ -45,6 +45,7 @@ def command(*, kubeconfig: str, kube_context: str, storage_class: str, fix: bool
 
 def check_cluster(kubeconfig: str, context: str, storage_class: str) -> list[Finding]:
     """What a foreign cluster offers: reachability, version, storage, rights, nodes."""
+    from steadyset.fixtures import agent
     from steadyset.fixtures.api import connect
     from steadyset.fixtures.clusters import kubeconfig as provider
 
@@ -92,6 +93,17 @@ def check_cluster(kubeconfig: str, context: str, storage_class: str) -> list[Fin
         )
     except SteadysetError as error:
         findings.append(failed("StorageClass", error))
+    adds = agent.capabilities(info)
+    findings.append(
+        Finding(
+            name="agent",
+            ok=bool(adds),
+            seen=f"adds {', '.join(adds)}" if adds else "none that answers on every schedulable node",
+            expected="without it, faults that work a node's kernel (partitions, frozen pods, full disks) are not tested",
+            fix=f"steadyset agent install --kubeconfig {info.kubeconfig} --confirm-uid {info.uid} --registry HOST/PATH",
+            required=False,
+        )
+    )
     lacking = provider.rights_lacking(info)
     findings.append(
         Finding(
