@@ -178,7 +178,7 @@ class Cut:
                         self._replace(member, uid_of(pod), node)
             except UnreachableError:
                 continue
-            except InstrumentError as error:
+            except (InstrumentError, UsageError) as error:
                 self.on_lost(f"replaced members could not be followed: {error}")
                 return
 

@@ -74,6 +74,7 @@ class Agents:
         self._lock = threading.Lock()
         self._pods: dict[str, str] = {}
         self._instances: dict[str, tuple[str, float]] = {}  # by pod: instance, its clock minus ours
+        self._answered: set[str] = set()  # nodes whose agent has answered before: it may do so again
         self._token = b""
 
     def nodes(self) -> dict[str, str]:
@@ -94,6 +95,7 @@ class Agents:
                     raise
                 answer = {"stale": True}
             if not answer.get("stale"):
+                self._answered.add(node)
                 break
             self._forget(node, pod)
         else:
@@ -131,6 +133,8 @@ class Agents:
             with self._lock:
                 self._pods = found
             pod = found.get(node)
+        if pod is None and node in self._answered:
+            raise UnreachableError(f"the agent of node {node} does not answer at the moment")
         if pod is None:
             raise UsageError(
                 f"no agent of steadyset answers on node {node} of cluster {self.info.name}",

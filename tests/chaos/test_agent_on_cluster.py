@@ -175,6 +175,34 @@ def test_two_runners_do_not_disturb_each_other(foreign: ClusterInfo, ready: str,
     assert two.heal().error == ""
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "params"), [("network-partition", {}), ("pod-freeze", {})], ids=["cut", "freeze"])
+def test_an_agent_that_is_started_anew_loses_no_bite(
+    cluster: ClusterInfo,
+    foreign: ClusterInfo,
+    kube: Kube,
+    ready: str,
+    run_dir: RunDir,
+    fault: str,
+    params: dict[str, Any],
+) -> None:
+    """Its container is killed while the fault is held; the kubelet starts it again, and the lease goes on."""
+    runner = Runner(foreign, run_dir, fault, "member-0", ready, params)
+    for pod in kube.pods(NAMESPACE):
+        reach_of_pod(cluster, pod).call(processes.kill_containers, container_ids(pod), int(signal.SIGKILL))
+    everything_ready(foreign)
+    began = time.monotonic()
+    wait_for(
+        lambda: time.monotonic() - began > TTL_S + 1,
+        what="longer than a lease",
+        deadline_name="TTL + slack",
+        deadline_s=TTL_S + UNDO_SLACK_S,
+    )
+    span = runner.heal()
+    assert span.error == "" and span.healing
+    assert sweep(foreign, namespace=ready).is_clean()
+
+
 # -- what is left when everything that could heal a fault dies ------------------------------------------------------
 def member_reach(cluster: ClusterInfo, kube: Kube, namespace: str, name: str) -> tuple[Reach, dict[str, Any]]:
     """The member's node as this machine reaches it, agent or not."""

@@ -99,7 +99,7 @@ def check_cluster(kubeconfig: str, context: str, storage_class: str) -> list[Fin
             name="agent",
             ok=bool(adds),
             seen=f"adds {', '.join(adds)}" if adds else "none that answers on every schedulable node",
-            expected="without it, faults that work a node's kernel (partitions, frozen pods, full disks) are not tested",
+            expected="without it, faults inside a node's kernel (partitions, frozen pods, full disks) are not tested",
             fix=f"steadyset agent install --kubeconfig {info.kubeconfig} --confirm-uid {info.uid} --registry HOST/PATH",
             required=False,
         )
