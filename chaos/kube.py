@@ -12,6 +12,7 @@ from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 
 REQUEST_TIMEOUT_S = 5.0  # one request to the API server
+CONNECTIONS_MAX = 32
 MERGE_PATCH = "application/merge-patch+json"
 
 Json = dict[str, Any]
@@ -34,12 +35,16 @@ class Kube:
 
     def __init__(self, info: ClusterInfo) -> None:
         from kubernetes import config  # takes most of a second: the watchdog needs it only when it undoes
+        from kubernetes.client.rest import RESTClientObject
 
         try:
             load = config.new_client_from_config
             self._api: Any = load(info.kubeconfig, context=info.context or None)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
             raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
+        # Calls are made many at a time; beyond the pool's size each would be a connection of its own, TLS and all.
+        self._api.configuration.connection_pool_maxsize = CONNECTIONS_MAX
+        self._api.rest_client = RESTClientObject(self._api.configuration)
         self._api.configuration.retries = False
         self.server = str(self._api.configuration.host)  # its URL
 

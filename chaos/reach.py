@@ -23,7 +23,7 @@ from steadyset.chaos.agent.node import Node, VerbError
 from steadyset.chaos.agent.server import PORT
 from steadyset.chaos.agent.signing import HEADER, VALID_S, sign
 from steadyset.chaos.agent.verbs import VERBS
-from steadyset.chaos.kube import Json, Kube, RefusedError, UnreachableError, is_ready
+from steadyset.chaos.kube import CONNECTIONS_MAX, Json, Kube, RefusedError, UnreachableError, is_ready
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 
@@ -31,7 +31,6 @@ NAMESPACE = "steadyset-agent"
 LABELS = {"app.kubernetes.io/name": "steadyset-agent"}
 TOKEN_SECRET = "steadyset-agent-token"
 TOKEN_KEY = "token"
-THREADS_MAX = 32  # at_once: more would only queue for the API server
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -266,5 +265,5 @@ def at_once(functions: Sequence[Callable[[], T]]) -> list[T]:
     """Run functions at the same time, and return their results in order; the first error is raised when all ended."""
     if len(functions) == 1:
         return [functions[0]()]
-    with ThreadPoolExecutor(max_workers=max(1, min(len(functions), THREADS_MAX))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(len(functions), CONNECTIONS_MAX))) as pool:
         return list(pool.map(lambda function: function(), functions))
