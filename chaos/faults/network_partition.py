@@ -284,6 +284,7 @@ class _Proofs:
             seen = ask_all(self._packets() + self._connections())
         except InstrumentError as error:
             self.last = f"a replaced pod is not reached yet: {error.message}"
+            self._stale.update(self.cut.members)  # an agent that was started anew has lost its sockets
             return None
         self.last = ", ".join(s.what for s in seen if not s.passes) or "all open"
         return [f"{s.what}: passes again" for s in seen] if all(s.passes for s in seen) else None
