@@ -10,6 +10,7 @@ from steadyset.chaos.faults.volume_detach import FAULT as VOLUME_DETACH
 
 pytestmark = [pytest.mark.control]
 
+EVERYTHING = {"max_pods": "all", "max_nodes": "all"}  # what is hit is the test's own: there is no quorum to keep
 LAG_S = 6.0  # longer than endpoints-ready allows an endpoint to differ from its pod
 
 
@@ -21,7 +22,7 @@ def test_a_volume_is_detached_while_mounted(space, chaos, report):
     report.judge("rwo-single-node", mounts=space.info.can("node-evidence"))
     web = space.statefulset(replicas=1)
     web.wait_ready()
-    with chaos.inject(VOLUME_DETACH, "web-0"):
+    with chaos.inject(VOLUME_DETACH, "web-0", **EVERYTHING):
         pass
     web.wait_ready()
 

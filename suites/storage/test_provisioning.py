@@ -89,7 +89,8 @@ def test_static_volumes(space, report):
         report.promise("the smallest free one that is large enough", expected=fits, seen=bound(space))
         make_claim(space, "huge", storage_class=space.name, size="1Gi")
         told(space, "huge", "ProvisioningFailed", "not found")
-        report.promise("none is large enough for the other", expected="Pending", seen=phase(space, "huge"))
+        huge = space.need("PersistentVolumeClaim", "huge")["status"]["phase"]
+        report.promise("none is large enough for the other", expected="Pending", seen=huge)
         for name in ("data", "huge"):
             space.delete("PersistentVolumeClaim", name)
 

@@ -1,0 +1,122 @@
+"""Failure stories of rollouts: broken revisions, partitions, starts that wait for each other."""
+
+import pytest
+
+from steadyset.chaos.kube import is_ready
+from steadyset.fixtures.conformance.stories import UNKNOWN_S, tell
+
+BROKEN = {"spec": {"template": {"spec": {"containers": [{"name": "probe", "args": ["-data", "/no-such-folder"]}]}}}}
+STRATEGIC = "application/strategic-merge-patch+json"
+MENDED = {"spec": {"template": {"spec": {"containers": [{"name": "probe", "args": None}]}}}}
+
+
+def _crashed(space, web):
+    pod = web.pods().get("web-1") or {}
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any(s["restartCount"] > 0 or "waiting" in s["state"] for s in statuses) and web.revisions()["web-1"]
+
+
+@pytest.mark.parametrize(
+    ("story", "policy", "sabotage"),
+    [
+        pytest.param("REG-ROL-001", "OrderedReady", False, marks=pytest.mark.requirement("REG-ROL-001")),
+        pytest.param("REG-ROL-002", "Parallel", False, marks=pytest.mark.requirement("REG-ROL-002")),
+        pytest.param("REG-ROL-002", "OrderedReady", True, marks=pytest.mark.requirement("REG-ROL-002")),
+    ],
+    ids=["ordered", "parallel", "sabotage"],
+)
+def test_broken_revision_is_taken_back(space, report, story, policy, sabotage):
+    """Goal: a revision whose pods crash, taken back, is forgotten without a hand on the pods.
+
+    Method: roll out a revision that crashes; once its first pod has, roll back and wait. The sabotage puts OrderedReady
+    in the place of Parallel.
+    """
+    tell(space, story, sabotage=sabotage)
+    web = space.statefulset(replicas=2, policy=policy)
+    web.wait_ready()
+    space.data.write(*web.pods())
+    good = web.revisions()["web-1"]
+    web.patch(BROKEN, content_type=STRATEGIC)
+    space.until("the new revision crashes", lambda: _crashed(space, web) not in ("", False, good))
+    web.patch(MENDED, content_type=STRATEGIC)
+    space.until("the old revision is back", lambda: _back(web, good), UNKNOWN_S, "limitation_s")
+    space.data.read_back()
+
+
+def _back(web, good):
+    return set(web.revisions().values()) == {good} and all(is_ready(pod) for pod in web.pods().values())
+
+
+@pytest.mark.requirement("REG-PRT-001")
+@pytest.mark.parametrize("sabotage", [False, True], ids=["story", "sabotage"])
+def test_partition_holds_on_restart(space, report, sabotage):
+    """Goal: a pod below the partition that is deleted comes back in its old revision.
+
+    Method: partition at 2 of 2, a new template, delete pod 0. The sabotage lowers the partition first.
+    """
+    tell(space, "REG-PRT-001", sabotage=sabotage)
+    web = space.statefulset(replicas=2, update=_partition(2))
+    web.wait_ready()
+    space.data.write(*web.pods())
+    old = web.revisions()["web-0"]
+    web.roll("2")
+    web.wait_observed()
+    if sabotage:
+        web.patch({"spec": {"updateStrategy": _partition(0)}})
+        web.wait_rolled_out()
+    uid = web.delete_pod(0)
+    web.wait_replaced(0, uid)
+    report.promise("pod 0 is of the old revision", expected=old, seen=web.revisions()["web-0"])
+    space.data.read_back()
+
+
+def _partition(number):
+    return {"type": "RollingUpdate", "rollingUpdate": {"partition": number}}
+
+
+@pytest.mark.requirement("REG-PRT-002")
+def test_partition_holds_from_zero(space, report):
+    """Goal: scaled to none and back, pods below the partition are of the old revision, the others of the new one.
+
+    Method: partition at 1 of 2, a new template, scale to 0, then to 2.
+    """
+    tell(space, "REG-PRT-002")
+    web = space.statefulset(replicas=2, update=_partition(1))
+    web.wait_ready()
+    old = web.revisions()["web-0"]
+    web.roll("2")
+    web.wait_observed()
+    space.until("pod 1 is of the new revision", lambda: web.revisions().get("web-1", old) != old)
+    web.wait_ready()
+    new = web.revisions()["web-1"]
+    for replicas in (0, 2):
+        web.scale(replicas)
+        web.wait_ready(replicas)
+    report.promise("the revisions", expected={"web-0": old, "web-1": new}, seen=web.revisions())
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.requirement("REG-ORD-001")
+def test_members_that_wait_for_each_other(space, report, policy):
+    """Goal: members that are ready only when two of them run come back after all have crashed.
+
+    Method: delete both at once; pod 0 is called ready once pod 1 runs. Parallel is the corrected configuration.
+    """
+    if policy == "OrderedReady":
+        tell(space, "REG-ORD-001")
+    web = space.statefulset(replicas=2, policy=policy, gated=True)
+    for ordinal in range(2):
+        web.heal(ordinal)
+    web.wait_ready()
+    space.data.write(*web.pods())
+    uids = [web.delete_pod(ordinal) for ordinal in range(2)]
+
+    def both_run():
+        pods = web.pods()
+        fresh = [pod for pod in pods.values() if pod["metadata"]["uid"] not in uids]
+        return len(fresh) == 2 and all(pod.get("status", {}).get("phase") == "Running" for pod in fresh)
+
+    space.until("both run", both_run, UNKNOWN_S, "limitation_s")
+    web.heal(0, 1)
+    web.wait_ready()
+    space.data.read_back()
