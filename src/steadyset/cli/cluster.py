@@ -39,7 +39,8 @@ def command() -> None:
     "--version", default=DEFAULT_VERSION, show_default=True, help="Kubernetes version, compiled on first use."
 )
 @click.option("--profile", default="fast", show_default=True, type=click.Choice(PROFILES),
-              help="upstream: every timing as shipped; fast: short grace periods, for CI.")  # fmt: skip
+              help="upstream: every timing as shipped; fast: short grace periods, for CI; beta: with features that "
+              "Kubernetes ships switched off (maxUnavailable of StatefulSets).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the cluster's description as JSON on stdout.")
 def up(name: str, nodes: int, version: str, profile: str, as_json: bool) -> None:
     """Bring a cluster up, or complete one that is half up. Safe to repeat."""

@@ -41,7 +41,7 @@ PLUGINS = ("steadyset.fixtures.plugin", "steadyset.fixtures.progress", "allure_p
 @click.option("--workers", type=int, default=0, help="Tests at a time; chosen from the cluster's size by default.")
 @click.option("--cluster-name", default="default", show_default=True, help="Embedded cluster to use or to bring up.")
 @click.option("--kubernetes-version", default="", help="Version of a new embedded cluster.")
-@click.option("--profile", default="", help="Timings of a new embedded cluster: fast or upstream.")
+@click.option("--profile", default="", help="Timings of a new embedded cluster: fast or upstream; beta adds features.")
 @click.option("--kubeconfig", default="", help="A cluster of yours instead of an embedded one.")
 @click.option("--context", "kube_context", default="", help="Context of the kubeconfig.")
 @click.option("--confirm-uid", default="", help="UID of your cluster, to confirm tests on it (doctor prints it).")
