@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,21 @@ def test_no_history_is_left_out() -> None:
     """Goal: every recorded history has its known verdict in the table."""
     there = {str(path.relative_to(DATA)) for path in DATA.glob("*/*")}
     assert there == set(TRUTH)
+
+
+MODULES = Path(os.environ.get("GOMODCACHE") or Path.home() / "go" / "pkg" / "mod") / "github.com" / "anishathalye"
+PORCUPINE = max(MODULES.glob("porcupine@*"), default=None)  # there once benchmarks/checkers.py has run
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    PORCUPINE is None, reason="Porcupine's module, which holds 102 logs and their verdicts, is not here"
+)
+def test_agrees_with_every_log_of_porcupine() -> None:
+    """Goal: the verdicts that Porcupine's own tests expect of all its Jepsen logs of etcd."""
+    assert PORCUPINE is not None
+    said = re.findall(r"checkJepsen\(t, (\d+), (true|false)\)", (PORCUPINE / "porcupine_test.go").read_text())
+    expected = {int(number): Verdict.PASS if fine == "true" else Verdict.FAIL for number, fine in said}
+    logs = PORCUPINE / "test_data" / "jepsen"
+    found = {n: judge_file(logs / f"etcd_{n:03}.log", "cas-register", 60.0)[1].verdict for n in expected}
+    assert len(expected) > 100 and found == expected
