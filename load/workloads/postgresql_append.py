@@ -50,7 +50,8 @@ _SCHEMA = (
     _WHO,
     _CAS,
 )
-_SERVER = "current_setting('steadyset.pod'), steadyset_epoch()"
+# How a server says which it is, unless the parameter `server_sql` says otherwise.
+_SERVER = "current_setting('steadyset.pod')"
 _STATEMENTS = {
     "add": "INSERT INTO steadyset_list VALUES (%(tag)s, %(key)s, %(value)s) RETURNING NULL::bigint, {server}",
     "write": "UPDATE steadyset_register SET value = %(value)s WHERE tag = %(tag)s AND key = %(key)s"
@@ -60,7 +61,6 @@ _STATEMENTS = {
     "read-all": "SELECT (SELECT coalesce(array_agg(value), '{{}}') FROM steadyset_list"
     " WHERE tag = %(tag)s AND key = %(key)s), {server}",
 }
-STATEMENTS = {name: text.format(server=_SERVER) for name, text in _STATEMENTS.items()}
 
 # The server said that the transaction is void: read-only (25006) and other invalid transaction states, data and
 # constraint errors, rollbacks (serialization, deadlock), syntax and access, lock not available.
@@ -85,6 +85,8 @@ class PostgresClient:
 
     def __init__(self, endpoint: dict[str, Any], params: dict[str, Any]) -> None:
         self._endpoint, self._secrets, self._tag = endpoint, params["secrets"], str(params["tag"])
+        server = f"{params.get('server_sql', _SERVER)}, steadyset_epoch()"
+        self._statements = {name: text.format(server=server) for name, text in _STATEMENTS.items()}
         self._replica_reads = bool(params.get("replica_reads"))
         self._connection: psycopg.Connection[Any] | None = None
         self._notices: list[str] = []
@@ -138,7 +140,7 @@ class PostgresClient:
         values = {"tag": self._tag, "key": op.key, "value": op.value, "value2": op.value2}
         try:
             with gevent.Timeout(OP_TIMEOUT_S):
-                row = connection.execute(STATEMENTS[op.f], values).fetchone()
+                row = connection.execute(self._statements[op.f], values).fetchone()
         except gevent.Timeout:
             self.close()
             return Answer("fail" if reads else "info", error=f"no answer within {OP_TIMEOUT_S:g} s")

@@ -9,8 +9,10 @@ import yaml
 
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
-from steadyset.fixtures.stacks import STACKS, Stack, stack_class
+from steadyset.fixtures.stacks import STACKS, Stack, make_stack, stack_class
 from steadyset.fixtures.stacks.base import manifests
+from steadyset.fixtures.stacks.kafka import Kafka
+from steadyset.fixtures.stacks.workspace import Workspace
 from steadyset.judge import rules
 
 CASES = [(stack, variant) for stack in STACKS for variant in stack.variants]
@@ -21,9 +23,9 @@ def info(**changes: Any) -> ClusterInfo:
 
 
 def objects(stack: type[Stack], variant: str, cluster: ClusterInfo) -> list[dict[str, Any]]:
-    return [
-        found for text in manifests(stack(), cluster, "space", variant) for found in yaml.safe_load_all(text) if found
-    ]
+    made = stack()
+    made.given_images = {name: f"registry.example/{name}:1" for name in made.lacking_images()}
+    return [found for text in manifests(made, cluster, "space", variant) for found in yaml.safe_load_all(text) if found]
 
 
 def of_kind(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -33,8 +35,12 @@ def of_kind(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("stack", "variant"), CASES, ids=lambda v: getattr(v, "name", v) or "correct")
 def test_restricted_pod_security_admits_it(stack: type[Stack], variant: str) -> None:
     """Pod Security "restricted": no root, no escalation, no capability, seccomp, plain volumes."""
-    (statefulset,) = of_kind(objects(stack, variant, info()), "StatefulSet")
-    spec = statefulset["spec"]["template"]["spec"]
+    found = objects(stack, variant, info())
+    for owner in [*of_kind(found, "StatefulSet"), *of_kind(found, "Deployment")]:
+        restricted(owner["spec"]["template"]["spec"])
+
+
+def restricted(spec: dict[str, Any]) -> None:
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] > 0
     assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
@@ -134,3 +140,52 @@ def test_unknown_names_are_refused() -> None:
         stack_class("probe")().deploy(info(), "space", "nope")
     with pytest.raises(UsageError, match="is not deployed"):
         _ = stack_class("probe")().namespace
+
+
+def test_an_image_from_elsewhere() -> None:
+    """Stolon's image cannot be had here: it is given by name, for that stack's images alone, and used as given."""
+    assert make_stack("stolon").lacking_images() == ["stolon"]
+    given = make_stack("stolon", ["stolon=registry.example/stolon:0.17"])
+    assert (given.lacking_images(), given.own_images()) == ([], [])
+    found = [o for text in manifests(given, info(), "space", "") for o in yaml.safe_load_all(text)]
+    pods = [o["spec"]["template"]["spec"] for o in found if o["kind"] in ("StatefulSet", "Deployment")]
+    assert [c["image"] for pod in pods for c in pod["containers"]] == ["registry.example/stolon:0.17"] * 3
+    assert make_stack("probe", ["probe=registry.example/probe:2"]).own_images() == []
+    for wrong in ("stolon", "stolon=", "postgres=x"):
+        with pytest.raises(UsageError, match=f"--image {wrong}"):
+            make_stack("stolon", [wrong])
+
+
+def test_galera_variants_break_what_they_say() -> None:
+    """The correct configuration flushes, keeps to the primary component and lets the first committer win."""
+    settings = {}
+    for variant in stack_class("galera").variants:
+        (config,) = of_kind(objects(stack_class("galera"), variant, info()), "ConfigMap")
+        lines = [line.partition(" = ") for line in config["data"]["my.cnf"].splitlines()]
+        found = {name.strip(): value for name, _, value in lines}
+        settings[variant] = (
+            found["innodb_flush_log_at_trx_commit"],
+            found["innodb_snapshot_isolation"],
+            "pc.ignore_sb=TRUE" in found["wsrep_provider_options"],
+        )
+    assert settings == {
+        "": ("1", "ON", False),
+        "no-flush": ("0", "ON", False),
+        "ignore-sb": ("1", "ON", True),
+        "repeatable-read": ("1", "OFF", False),
+    }
+
+
+def test_kafka_waits_for_two_unless_told_not_to() -> None:
+    """The correct configuration acknowledges with all replicas in sync, and only those may lead."""
+    for variant, unclean, acks in (("", "false", -1), ("unclean", "true", 1)):
+        (config,) = of_kind(objects(stack_class("kafka"), variant, info()), "ConfigMap")
+        properties = dict(
+            line.split("=", 1) for line in config["data"]["server.properties"].splitlines() if line[:1] not in ("#", "")
+        )
+        assert properties["unclean.leader.election.enable"] == unclean
+        assert properties["min.insync.replicas"] == "2"
+        stack = Kafka()
+        stack.variant, stack._workspace = variant, Workspace.__new__(Workspace)
+        stack._workspace.name = "space"
+        assert stack.load_params()["acks"] == acks

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 @click.option("--confirm-uid", default="", help="UID of your cluster, to confirm faults on it (doctor prints it).")
 @click.option("--storage-class", default="", help="StorageClass of the claims; your cluster's default one otherwise.")
 @click.option("--registry", default="", help="Registry prefix of our images (see: steadyset images push).")
+@click.option("--image", multiple=True, metavar="NAME=REF", help="Image of the stack instead of ours (repeatable).")
 @click.option("--pull-secret", default="", help="Image pull secret, as name or namespace/name.")
 @click.option("--seed", type=int, default=0, help="Seed of every random choice; drawn and noted by default.")
 @click.option("--users", type=int, default=0, help="Concurrent load users, instead of each test's own number.")
@@ -67,7 +68,7 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
     )
     targets = suite_paths(given["suites"])
     faults = fault_names(given["faults"])
-    check_stack(options.stack, options.variant)
+    lacking = check_stack(options.stack, options.variant, options.image)
     if given["plan"]:
         from steadyset.cli.nightly_plan import print_plan
 
@@ -78,8 +79,11 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
     code, info = Verdict.ERROR.exit_code, None
     with interruptible():
         try:
-            info = bring_up(options)
-            options.cluster_file = info.path
+            if lacking:  # every test will say so, and none needs the cluster
+                say(f"stack {options.stack} needs an image from elsewhere: --image {lacking[0]}=REF")
+            else:
+                info = bring_up(options)
+                options.cluster_file = info.path
             code = run_suites(pytest_argv(options, run, targets, faults, controls=given["controls"]))
         except KeyboardInterrupt:
             code = INTERRUPTED
@@ -132,14 +136,19 @@ def fault_names(names: str) -> list[str]:
     return found
 
 
-def check_stack(name: str, variant: str) -> None:
-    """UsageError when there is no such stack or variant; before anything is brought up."""
-    from steadyset.fixtures.stacks import stack_class
+def check_stack(name: str, variant: str, given_images: Iterable[str] = ()) -> list[str]:
+    """UsageError when there is no such stack, variant or image of it; before anything is brought up.
 
-    variants = stack_class(name).variants
+    Returns the images that the stack lacks: with any, it is not tested.
+    """
+    from steadyset.fixtures.stacks import make_stack
+
+    stack = make_stack(name, given_images)
+    variants = stack.variants
     if variant not in variants:
         known = ", ".join(v for v in variants if v) or "none"
         raise UsageError(f"stack {name} has no variant {variant}", expected=f"one of: {known}", seen=variant)
+    return stack.lacking_images()
 
 
 def bring_up(options: Any) -> ClusterInfo:
@@ -161,6 +170,8 @@ def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str]
     for name in ("cluster_file", "seed", "users"):
         if getattr(options, name):
             argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    for image in options.image:
+        argv += ["--image", image]
     if options.keep:
         argv.append("--keep")
     return argv + selection(options, targets, faults, controls=controls)
