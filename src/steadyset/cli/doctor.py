@@ -12,6 +12,7 @@ import msgspec
 
 from steadyset.errors import SteadysetError
 from steadyset.fixtures.clusters.preflight import APT, Finding, check_machine, missing
+from steadyset.fixtures.stacks import make_stack
 
 LACKING = 3
 
@@ -20,18 +21,21 @@ LACKING = 3
 @click.option("--kubeconfig", default="", help="Look at this cluster instead of this machine.")
 @click.option("--context", "kube_context", default="", help="Context of the kubeconfig.")
 @click.option("--storage-class", default="", help="StorageClass that the stacks' claims would ask for.")
+@click.option("--stack", default="", help="Also what only the build of this stack's images needs.")
 @click.option("--fix", is_flag=True, help="Run the commands that bring what is missing, then look again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
-def command(*, kubeconfig: str, kube_context: str, storage_class: str, fix: bool, as_json: bool) -> int:
+def command(*, kubeconfig: str, kube_context: str, storage_class: str, stack: str, fix: bool, as_json: bool) -> int:
     """Say what this machine or cluster lacks, and the command that fixes it.
 
     Every requirement is probed by doing it. Exit code 0 when nothing required is missing, 3 otherwise.
     """
 
+    images = make_stack(stack).own_images() if stack else []
+
     def look() -> list[Finding]:
         if kubeconfig or kube_context:
             return check_cluster(kubeconfig, kube_context, storage_class)
-        return check_machine()
+        return check_machine(images=images)
 
     findings = look()
     if fix and repair(findings):
