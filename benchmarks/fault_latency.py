@@ -114,6 +114,8 @@ class Meter:
         self._process = context.Process(target=meter, args=(pids, paths, child), daemon=True)
         self._process.start()
         child.close()
+        self._ask(1, 0)  # once it runs,
+        self.last(1, 0)  # and everything that it sends arrives
 
     def _ask(self, wanted: int, since_ns: int) -> list[int]:
         self._pipe.send((wanted, since_ns))

@@ -195,11 +195,9 @@ def tables_of_pods(node: Node, pod_uids: list[str]) -> dict[str, list[str]]:
 def remove_table(node: Node, net: str, table: str) -> bool:
     """Remove a table of ours; whether it was there. Nothing happens when the namespace is gone."""
     try:
-        if table not in our_tables(node, net):
-            return False
-        nft(node, net, f"add table inet {table}\ndelete table inet {table}\n")
+        nft(node, net, f"delete table inet {table}\n")
     except VerbError:
-        if _exists(node, net):
+        if _exists(node, net) and table in our_tables(node, net):
             raise
         return False
     return True
