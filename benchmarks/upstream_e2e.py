@@ -42,8 +42,9 @@ GROUPS = {
     "daemonset": (r"\[sig-apps\] Daemon set .*\[Conformance\]", ""),
     "storage": (r"External Storage", r"\[Slow\]|\[Disruptive\]|\[Serial\]|\[Feature:"),
 }
+# The specs look things up from jessie-dnsutils and read a file from nginx: a Debian with those tools serves both.
 NAMES = {
-    "agnhost": (f"{E2E}/agnhost:2.59", f"{E2E}/agnhost:2.55", f"{E2E}/jessie-dnsutils:1.7"),
+    "agnhost": (f"{E2E}/agnhost:2.59", f"{E2E}/agnhost:2.55", f"{E2E}/jessie-dnsutils:1.7", f"{E2E}/nginx:1.14-4"),
     "busybox": (f"{E2E}/busybox:1.37.0-1",),
     "pause": ("registry.k8s.io/pause:3.10.1",),
 }
