@@ -176,7 +176,7 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(tmp_path: Path, monkeyp
     assert plan["quorum"].endswith("majority of 2 remains: writes should go on")
     assert not any(row["control"] for row in plan["tests"]) and list(tmp_path.iterdir()) == []
     printed = CliRunner().invoke(nightly.command, words[:-1], catch_exceptions=False).stdout
-    assert "network-partition (kernel-expiring); needs node-exec, else not tested" in printed
+    assert "network-partition (kernel-expiring); needs pod-network, else not tested" in printed
     with pytest.raises(UsageError, match="no test fits"):
         CliRunner().invoke(
             nightly.command, ["--plan", "--suite", "failover", "--faults", "detach"], catch_exceptions=False

@@ -15,7 +15,7 @@ from steadyset.rundir import FaultSpan, Planned, RunDir, Scenario
 from steadyset.trace import TraceWriter
 
 S = 1_000_000_000
-T0 = 5_000 * S
+T0 = 50_000_000 * S  # later than any machine has been up, so that a record written "now" shows
 INVOKE, OK, FAIL, INFO = range(4)
 NODES = ("n1", "n2", "n3")
 NAMESPACE = "steadyset-postgresql"
@@ -172,7 +172,8 @@ def write_trace(path: Path, *, kill_s: float, switch_s: float, until_s: float, g
     seen(k + 4.4, "MODIFIED", "Pod", "pg-0", new, pod("pg-0", new, "n3", "Running", ip="10.0.2.9"))
     seen(switch_s, "MODIFIED", "EndpointSlice", "pg-primary-x", "slice", endpoints("pg-1"))
     if gap:
-        writer.gap("Pod", ns(k + 4.6), ns(k + 6.2), "410 Gone: listed again")
+        unseen = {"from_ns": ns(k + 4.6), "until_ns": ns(k + 6.2), "reason": "410 Gone: listed again"}
+        writer.write("GAP", k="Pod", t=ns(k + 6.2), w=0, obj=unseen)
     seen(k + 7.0, "MODIFIED", "Pod", "pg-0", new, pod("pg-0", new, "n3", "Running", ready=True, ip="10.0.2.9"))
     writer.write("NOTE", t=ns(until_s), w=0, obj={"what": "end"})
     writer.close()
