@@ -27,7 +27,7 @@ REPLICAS = 30
 def cluster() -> Iterator[clusters.Cluster]:
     """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
     given = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    clusters.ensure_up(name=given or NAME, nodes=1)
+    clusters.ensure_up(name=given or NAME)
     yield clusters.Cluster.get(given or NAME)
     if not given:
         clusters.down(NAME)
