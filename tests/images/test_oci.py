@@ -144,3 +144,14 @@ def test_containerd_imports_and_unpacks_it(containerd: list[str]) -> None:
     subprocess.run([*containerd, "images", "import", str(images.build("probe"))], check=True, capture_output=True)
     listed = subprocess.run([*containerd, "images", "list", "-q"], check=True, capture_output=True, text=True).stdout
     assert [images.reference("probe")] == listed.split()
+
+
+def test_a_built_image_is_known_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools of a build are asked for only while its image is not in the cache: this looks where `build` puts it."""
+    monkeypatch.setenv("STEADYSET_CACHE_DIR", str(tmp_path))
+    assert not images.is_built("kafka")
+    archive = tmp_path / "images" / f"kafka-{images.reference('kafka').rpartition('-')[2]}.tar"
+    archive.parent.mkdir()
+    archive.touch()
+    assert images.is_built("kafka")
+    assert images.build("kafka") == archive
