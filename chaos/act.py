@@ -7,6 +7,7 @@ and target. A fault's functions say what to change and what to look at; the rest
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from steadyset.chaos.blast import (
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located, new_id, new_record
+from steadyset.chaos.targets import SEEDS, Victim, resolve, with_seed
 from steadyset.chaos.watchdog import Watchdog, open_cluster
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import DeadlineError, InvalidError, SteadysetError, UsageError
@@ -64,6 +66,8 @@ class Act:
         self.fault, self.info, self.namespace, self.target, self.ttl_s = fault, info, namespace, target, ttl_s
         self.deadlines = dict(fault.deadlines)
         self.kube = Kube(info)
+        self.victims: list[Victim] = []
+        self.aim = with_seed(target, secrets.randbelow(SEEDS))  # the target, a draw fixed by its seed
         self.memory: dict[str, Any] = {}
         self.outcome = Outcome(fault=fault.name, target=target)
         self.record: Record | None = None
@@ -82,7 +86,7 @@ class Act:
         before anything is done, when that goes beyond the blast radius.
         """
         try:
-            hits = hits or default_hits(self.fault, self.kube, self.namespace, self.target)
+            hits = hits or default_hits(self.fault, self.kube, self.namespace, self.aim)
             before = refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
             if undo is not None:
                 self._write_ahead(undo, hits, before)
@@ -299,12 +303,15 @@ def begin(
     ttl_s: float = TTL_S,
     deadlines: dict[str, float] | None = None,
 ) -> Act:
-    """Start an act, refusing before anything is done what cannot work. `cluster` is a file, "" for $STEADYSET_CLUSTER.
+    """Start an act, refusing before anything is done what cannot work, and find its victims.
+
+    `cluster` is a file, "" for $STEADYSET_CLUSTER.
 
     `deadlines` replace the fault's own by name, in seconds.
     Errors: UsageError for an unknown deadline, a TTL that cannot be renewed in time, a cluster without what the fault
-    needs or that nobody confirmed, a namespace that has not opted in, an account without the rights, or the same fault
-    on the same target still going on in this process; AbortedError while an observer has stopped faults.
+    needs or that nobody confirmed, a namespace that has not opted in, an account without the rights, a target that does
+    not exist, or the same fault on the same target still going on in this process; AbortedError while an observer has
+    stopped faults.
     """
     if ttl_s <= RENEW_S:
         raise UsageError(
@@ -327,6 +334,7 @@ def begin(
     act.start_watchdog()
     try:
         admit(fault, info, act.kube, namespace, target)
+        act.victims = resolve(act.kube, fault.target, namespace, act.aim)
     except BaseException:
         act.dismiss_watchdog()
         raise

@@ -22,7 +22,7 @@ from steadyset.chaos.partition import Cuts
 from steadyset.chaos.quorum import MINORITY, Loss, loss, share_of
 from steadyset.chaos.reach import at_once
 from steadyset.chaos.rights import LEDGER, LOOK, LOOK_AT_NODES, Right, lacking
-from steadyset.chaos.targets import NODE_PREFIX, node_of
+from steadyset.chaos.targets import NODE_PREFIX, names_node, pods_of, resolve
 from steadyset.chaos.vantage import own_addresses, server_addresses
 from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
 from steadyset.errors import SteadysetError, UsageError
@@ -127,15 +127,16 @@ def _refuse_unconfirmed(info: ClusterInfo, kube: Kube) -> None:
 def _refuse_not_opted_in(fault: Fault, info: ClusterInfo, kube: Kube, namespace: str, target: str) -> None:
     """Namespaces opt in on every cluster; nodes and the control plane on clusters that are not ours."""
     on_node = target.startswith(NODE_PREFIX)
-    in_namespace = fault.target == "pod" or (
-        not on_node and (fault.target == "node" or bool(kube.pod(namespace, target)))
+    in_namespace = fault.target in ("pod", "namespace") or (
+        not on_node and (fault.target == "node" or names_node(kube, namespace, target))
     )
     if in_namespace:
         _need_label(kube, "namespace", f"/api/v1/namespaces/{namespace}")
     if ours(info):
         return
     if fault.target == "node" or (fault.target == "cluster" and (on_node or in_namespace)):
-        _need_label(kube, "node", f"/api/v1/nodes/{node_of(kube, namespace, target)}")
+        for victim in resolve(kube, "node", namespace, target):
+            _need_label(kube, "node", f"/api/v1/nodes/{victim.name}")
     elif fault.target == "cluster":
         _need_label(kube, "namespace", f"/api/v1/namespaces/{SYSTEM}")
 
@@ -190,17 +191,18 @@ def rights_of(fault: Fault) -> tuple[Right, ...]:
 def default_hits(fault: Fault, kube: Kube, namespace: str, target: str) -> Hits:
     """What a fault hits that does not say so itself: its pod, or its node with the pods of `namespace` on it."""
     if fault.target == "pod":
-        return Hits(pods=(target,))
-    if fault.target == "cluster" and not target.startswith(NODE_PREFIX) and kube.pod(namespace, target) is None:
+        return Hits(pods=tuple(p["metadata"]["name"] for p in pods_of(kube, namespace, target)))
+    if fault.target == "namespace" or (fault.target == "cluster" and not names_node(kube, namespace, target)):
         return Hits()
-    node = node_of(kube, namespace, target)
+    victims = resolve(kube, "node", namespace, target)
+    nodes = tuple(v.name for v in victims)
     if not fault.disturbs:
-        return Hits(nodes=(node,))
-    pods = [p for p in _pods(kube, namespace).values() if p["spec"].get("nodeName") == node]
+        return Hits(nodes=nodes)
+    pods = {n: p for n, p in _pods(kube, namespace).items() if p["spec"].get("nodeName") in nodes}
     if not target.startswith(NODE_PREFIX):
-        owner = _owner_uid(kube.need_pod(namespace, target))
-        pods = [p for p in pods if _owner_uid(p) == owner]
-    return Hits(pods=tuple(sorted(p["metadata"]["name"] for p in pods)), nodes=(node,))
+        owners = {_owner_uid(pods[name]) for victim in victims for name in victim.pods if name in pods}
+        pods = {n: p for n, p in pods.items() if _owner_uid(p) in owners}
+    return Hits(pods=tuple(sorted(pods)), nodes=nodes)
 
 
 class Reach(msgspec.Struct, kw_only=True):

@@ -6,14 +6,21 @@ unless it was unschedulable before the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from steadyset.chaos.kube import Json, Kube, RefusedError
-from steadyset.errors import InstrumentError
+from steadyset.chaos.kube import Json, Kube
+from steadyset.chaos.ledger import Record
+from steadyset.chaos.targets import Victim
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InvalidError
 
 ANNOTATION = "cordon.steadyset.io/"
 BEFORE, ALREADY = "open", "already-cordoned"
-CONFLICT_RETRIES = 20  # a node's status is written every few seconds: conflicts are rare and short
+NODES = "/api/v1/nodes"
+
+
+def need_open(victim: Victim) -> None:
+    """InvalidError when the node takes no pods as it is."""
+    if victim.obj["spec"].get("unschedulable"):
+        raise InvalidError(f"node {victim.name} is cordoned already: cordoning it would change nothing")
 
 
 def cordon(kube: Kube, node: str, owner: str) -> None:
@@ -25,7 +32,7 @@ def cordon(kube: Kube, node: str, owner: str) -> None:
         was = ALREADY if closed and (not ours or ALREADY in ours) else BEFORE
         return {"metadata": {"annotations": {ANNOTATION + owner: was}}, "spec": {"unschedulable": True}}
 
-    _update(kube, node, change)
+    kube.update(f"{NODES}/{node}", change)
 
 
 def uncordon(kube: Kube, node: str, owner: str) -> list[str]:
@@ -46,8 +53,32 @@ def uncordon(kube: Kube, node: str, owner: str) -> list[str]:
             done.append(f"node {node}: uncordoned")
         return patch
 
-    _update(kube, node, change)
+    kube.update(f"{NODES}/{node}", change)
     return done
+
+
+def uncordon_all(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
+    """Take back the cordons of this record."""
+    return [line for node in record.undo["nodes"] for line in uncordon(kube, node, record.id)]
+
+
+def found_schedulable(info: ClusterInfo, kube: Kube, undo: Json) -> dict[str, str]:
+    """Whether the nodes of a record take pods."""
+    found = {}
+    for name in undo["nodes"]:
+        node = kube.get(f"{NODES}/{name}")
+        found[f"node {name} unschedulable"] = str(bool(node and node["spec"].get("unschedulable")))
+    return found
+
+
+def stray_cordons(info: ClusterInfo, kube: Kube, live_ids: set[str]) -> list[str]:
+    """Cordons of ours that belong to no live fault."""
+    return [
+        f"node {node['metadata']['name']}: cordon of {owner}"
+        for node in kube.items(NODES)
+        for owner in our_cordons(node)
+        if owner not in live_ids
+    ]
 
 
 def our_cordons(node: Json) -> list[str]:
@@ -58,21 +89,3 @@ def our_cordons(node: Json) -> list[str]:
 def _annotations(obj: Json) -> dict[str, str]:
     found: dict[str, str] = obj["metadata"].get("annotations") or {}
     return found
-
-
-def _update(kube: Kube, node: str, change: Callable[[Json], Json | None]) -> None:
-    """Read, change and patch, again when somebody else wrote in between; a node that is gone is left alone."""
-    for _ in range(CONFLICT_RETRIES):
-        obj = kube.get(f"/api/v1/nodes/{node}")
-        patch = change(obj) if obj else None
-        if obj is None or patch is None:
-            return
-        patch["metadata"]["resourceVersion"] = obj["metadata"]["resourceVersion"]
-        try:
-            kube.request("PATCH", f"/api/v1/nodes/{node}", patch)
-        except RefusedError as error:
-            if error.status != 409:
-                raise
-        else:
-            return
-    raise InstrumentError(f"node {node} changes so fast that it could not be updated in {CONFLICT_RETRIES} attempts")

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from steadyset.chaos.act import Act
 from steadyset.chaos.agent import networks
 from steadyset.chaos.kube import Kube, UnreachableError, uid_of
 from steadyset.chaos.nft import cut_script, renew_script
@@ -89,7 +90,7 @@ class Cut:
     ) -> None:
         self.info, self.namespace, self.cuts, self.places = info, namespace, cuts, places
         self.members = {m.name: m for m in members}
-        self.table, self.ttl_s, self.share = "", 0.0, 1.0
+        self.table, self.ttl_s, self.only = "", 0.0, ""
         self.remarks: list[str] = []
         self.on_lost: Callable[[str], None] = self.remarks.append
         self.on_replaced: Callable[[Member], None] = lambda member: None
@@ -106,22 +107,24 @@ class Cut:
         targets = {a for one, other in self.cuts if one == member.name for a in self._addresses(other)}
         return sources, targets
 
-    def apply(self, table: str, ttl_s: float, share: float = 1.0) -> None:
-        """Put the rules in place; `share` of the packets is dropped."""
-        self.table, self.ttl_s, self.share = table, ttl_s, share
-        at_once([partial(self._apply, member) for member in self.members.values()])
+    def apply(self, table: str, ttl_s: float, only: str = "") -> None:
+        """Put the rules in place; `only` as in `nft.cut_script`."""
+        self.table, self.ttl_s, self.only = table, ttl_s, only
+        at_once([partial(self._apply, member) for member in self._broken()])
+
+    def _broken(self) -> list[Member]:
+        """The members that have anything to drop; the others are there to be looked at."""
+        return [member for member in self.members.values() if any(self._rules(member))]
 
     def _apply(self, member: Member) -> None:
         began = time.monotonic()
-        member.reach.call(
-            networks.nft, member.net, cut_script(self.table, *self._rules(member), self.ttl_s, self.share)
-        )
+        member.reach.call(networks.nft, member.net, cut_script(self.table, *self._rules(member), self.ttl_s, self.only))
         self._renewed_s[member.name] = began
 
     def renew(self) -> None:
         """Start every timeout again. InstrumentError when a member's rules have gone."""
         with self._lock:
-            at_once([partial(self._renew, member) for member in self.members.values()])
+            at_once([partial(self._renew, member) for member in self._broken()])
 
     def _renew(self, member: Member) -> None:
         began = time.monotonic()
@@ -171,8 +174,8 @@ class Cut:
         kube = Kube(self.info)
         while not self._stop.wait(FOLLOW_POLL_S):
             try:
-                for name, member in list(self.members.items()):
-                    pod = kube.pod(self.namespace, name)
+                for member in self._broken():
+                    pod = kube.pod(self.namespace, member.name)
                     node = pod["spec"].get("nodeName", "") if pod else ""
                     if pod is not None and node and uid_of(pod) != member.uid:
                         self._replace(member, uid_of(pod), node)
@@ -184,7 +187,7 @@ class Cut:
 
     def _replace(self, old: Member, uid: str, node: str) -> None:
         new = Member(name=old.name, uid=uid, address="", reach=reach_of(self.info, node))
-        script = cut_script(self.table, *self._rules(new), self.ttl_s, self.share)
+        script = cut_script(self.table, *self._rules(new), self.ttl_s, self.only)
         while True:
             began = time.monotonic()
             seen = new.reach.call(networks.cut_new_pod, uid, script, SANDBOX_WAIT_S)
@@ -196,9 +199,15 @@ class Cut:
         with self._lock:
             self.members[new.name] = new
             self._renewed_s[new.name] = began
-            at_once([partial(self._renew, member) for member in self.members.values()])
+            at_once([partial(self._renew, member) for member in self._broken()])
         self.on_replaced(new)
         if seen["ran_ms"] > 0:
             self.on_lost(f"pod {new.name} was replaced and ran for {seen['ran_ms']:.0f} ms before it was cut again")
         else:
             self.remarks.append(f"pod {new.name} was replaced by {uid[:8]} and cut again before its first packet")
+
+
+def stop_following(act: Act) -> None:
+    """Before the undo: members that are replaced from now on are not cut again."""
+    if "cut" in act.memory:
+        act.memory["cut"].stop()

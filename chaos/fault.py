@@ -28,8 +28,10 @@ class Fault(msgspec.Struct, kw_only=True, frozen=True):
 
     `deadlines` are seconds by name; every fault has `bite_s` (until the bite is proven) and `heal_s` (until the heal
     is proven). `capabilities` are names out of `clusterinfo.CAPABILITIES`; none means a kubeconfig is enough.
-    `target` says what a target is: "pod", "node" or "cluster". `rights` are what it does in the API, for accounts that
-    are not an administrator's. `disturbs` is False when running pods go on as if nothing was.
+    `target` says what it is aimed at: "pod", "node" (for which pods may stand, see `chaos.targets`), "namespace" for
+    what happens in one, or "cluster" for what its `inject` names besides (a daemon, a Service). `rights` are what it
+    does in the API, for accounts that are not an administrator's. `disturbs` is False when running pods go on as if
+    nothing was.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from steadyset.errors import InstrumentError, UsageError
 REQUEST_TIMEOUT_S = 5.0  # one request to the API server
 CONNECTIONS_MAX = 32
 MERGE_PATCH = "application/merge-patch+json"
+CONFLICT_RETRIES = 20  # others write an object every few seconds at most: conflicts are rare and short
 
 Json = dict[str, Any]
 
@@ -92,6 +94,41 @@ class Kube:
             if error.status == 404:
                 return None
             raise
+
+    def update(self, path: str, change: Callable[[Json], Json | None]) -> bool:
+        """Read, change and patch, again when somebody else wrote in between; False when it is gone.
+
+        `change` makes the merge patch from the object, None when there is nothing to change.
+        """
+        for _ in range(CONFLICT_RETRIES):
+            obj = self.get(path)
+            if obj is None:
+                return False
+            patch = change(obj)
+            if patch is None:
+                return True
+            patch.setdefault("metadata", {})["resourceVersion"] = obj["metadata"]["resourceVersion"]
+            try:
+                self.request("PATCH", path, patch)
+            except RefusedError as error:
+                if error.status == 404:
+                    return False
+                if error.status != 409:
+                    raise
+            else:
+                return True
+        raise InstrumentError(f"{path} changes so fast that it could not be updated in {CONFLICT_RETRIES} attempts")
+
+    def delete(self, path: str, uid: str = "") -> bool:
+        """Delete the object (of that UID); False when it is gone, or another by now."""
+        body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", **({"preconditions": {"uid": uid}} if uid else {})}
+        try:
+            self.request("DELETE", path, body)
+        except RefusedError as error:
+            if error.status not in (404, 409):
+                raise
+            return False
+        return True
 
     def items(self, path: str, **query: str) -> list[Json]:
         """The list at `path`; `query` may hold labelSelector and fieldSelector."""

@@ -80,14 +80,23 @@ class Line:
         passes = other.need_reach().call(probes.heard, ear["ear"], token, PROBE_TIMEOUT_S)
         return Seen(what=f"packet {one.name} -> {other.name}", passes=passes)
 
-    def share_lost(self, packets: int, back: bool = False) -> float:
-        """Which share of so many datagrams does not arrive; `back` from the other end."""
-        one, other = self._ends(back)
-        tag, ear = secrets.token_hex(3), self._ears[other.name]
-        sender = self._ears[one.name]["ear"]
-        one.need_reach().call(probes.send_burst, sender, ear["address"], ear["udp"], tag, packets)
-        got = other.need_reach().call(probes.heard_burst, ear["ear"], tag, packets, PROBE_TIMEOUT_S)
+    def share_lost(self, packets: int, back: bool = False, size: int = 0, over_s: float = 0.0) -> float:
+        """Which share of so many datagrams does not arrive; `back` from the other end. Negative: some came twice.
+
+        Each has `size` bytes at least, and they are sent evenly over so many seconds (0: all at once).
+        """
+        tag = self.send(packets, back, size, over_s)
+        _, other = self._ends(back)
+        ear = self._ears[other.name]["ear"]
+        got = other.need_reach().call(probes.heard_burst, ear, tag, packets, PROBE_TIMEOUT_S)
         return 1 - got / packets
+
+    def send(self, packets: int, back: bool = False, size: int = 0, over_s: float = 0.0) -> str:
+        """Send datagrams without a look at how many arrive; their tag."""
+        one, other = self._ends(back)
+        tag, ear, sender = secrets.token_hex(3), self._ears[other.name], self._ears[one.name]["ear"]
+        one.need_reach().call(probes.send_burst, sender, ear["address"], ear["udp"], tag, packets, size, over_s)
+        return tag
 
     def close(self) -> None:
         """Close its sockets."""

@@ -14,6 +14,7 @@ from steadyset.chaos.reach import Reach
 
 PRIORITY = -300  # before connection tracking, so that established connections are cut too
 LOSS_STEPS = 1000  # shares are rounded to this many steps
+BURST_BYTES = 2048  # a packet must fit in, or none would pass at a low rate
 IN, OUT = "cut_in", "cut_out"
 
 
@@ -22,14 +23,11 @@ def table_name(record_id: str) -> str:
     return PREFIX + record_id.rpartition("-")[2]
 
 
-def cut_script(
-    table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float, share: float = 1.0
-) -> str:
+def cut_script(table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float, only: str = "") -> str:
     """The nft script that makes the table and drops packets from `sources` and to `destinations` (IPv4 addresses).
 
-    `share` is the share of packets dropped, at random; 1 drops them all.
+    `only` drops some of them: `losing(…)`, `exceeding(…)`; "" drops them all.
     """
-    luck = "" if share >= 1 else f"numgen random mod {LOSS_STEPS} < {round(share * LOSS_STEPS)} "
     lines = [f"add table inet {table}"]
     for name in (IN, OUT):
         lines.append(f"add set inet {table} {name} {{ type ipv4_addr; flags timeout; }}")
@@ -40,8 +38,18 @@ def cut_script(
         lines.append(
             f"add chain inet {table} {chain} {{ type filter hook {hook} priority {PRIORITY}; policy accept; }}"
         )
-        lines.append(f"add rule inet {table} {chain} {match} {luck}counter drop")
+        lines.append(f"add rule inet {table} {chain} {match} {only}counter drop")
     return "\n".join(lines) + "\n" + renew_script(table, sources, destinations, ttl_s)
+
+
+def losing(share: float) -> str:
+    """Only that share of the packets is dropped, at random."""
+    return f"numgen random mod {LOSS_STEPS} < {round(share * LOSS_STEPS)} "
+
+
+def exceeding(bytes_s: int) -> str:
+    """Only what goes beyond that many bytes per second is dropped. Besides, a second's worth may pass at once."""
+    return f"limit rate over {bytes_s} bytes/second burst {BURST_BYTES} bytes "
 
 
 def renew_script(table: str, sources: Iterable[str], destinations: Iterable[str], ttl_s: float) -> str:

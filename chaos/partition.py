@@ -78,8 +78,17 @@ def majorities_ring(members: Sequence[str], target: str) -> Partition:
     return Partition(cuts=cuts, side=(target,))
 
 
+def primaries(members: Sequence[str], targets: Sequence[str]) -> Partition:
+    """Each of the targets alone, cut from the others and from the rest."""
+    if len(set(members)) < 2:
+        _others(members, targets[0], least=2, shape="primaries")
+    rest = [m for m in members if m not in targets]
+    return Partition(cuts=complete([*[[t] for t in targets], rest]), side=tuple(targets))
+
+
 SHAPES: dict[str, Callable[[Sequence[str], str], Partition]] = {
     "isolate": isolate,
+    "one": isolate,
     "halves": halves,
     "majority": majority,
     "minority-third": minority_third,
@@ -91,8 +100,15 @@ SHAPES: dict[str, Callable[[Sequence[str], str], Partition]] = {
 def shape_named(name: str) -> Callable[[Sequence[str], str], Partition]:
     """The shape of that name; UsageError lists those there are."""
     if name not in SHAPES:
-        raise UsageError(f"no partition shape {name}", expected=f"one of: {', '.join(SHAPES)}", seen=name)
+        raise UsageError(f"no partition shape {name}", expected=f"one of: {', '.join(SHAPES)}, primaries", seen=name)
     return SHAPES[name]
+
+
+def partition_of(shape: str, members: Sequence[str], targets: Sequence[str]) -> Partition:
+    """The partition of that shape around the targets: one pod, or for `primaries` any number of them."""
+    if shape == "primaries":
+        return primaries(members, targets)
+    return shape_named(shape)(members, targets[0])
 
 
 def one_way(partition: Partition, direction: str) -> Partition:

@@ -14,7 +14,10 @@ REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class Right(msgspec.Struct, frozen=True):
-    """One thing that is done in a cluster; `namespaced` ones are needed in the namespaces that it is done in only."""
+    """One thing that is done in a cluster; `namespaced` ones are needed in the namespaces that it is done in only.
+
+    `space` is that namespace where it is not the target's.
+    """
 
     group: str
     resource: str
@@ -22,6 +25,7 @@ class Right(msgspec.Struct, frozen=True):
     why: str
     namespaced: bool = True
     subresource: str = ""
+    space: str = ""
 
     def __str__(self) -> str:
         name = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
@@ -48,7 +52,7 @@ def lacking(kube: Kube, rights: Iterable[Right], namespaces: Iterable[str]) -> l
         (right, verb, space)
         for right in asked
         for verb in right.verbs
-        for space in (places if right.namespaced else [""])
+        for space in ([right.space] if right.space else places if right.namespaced else [""])
     ]
     answers = at_once([partial(_allowed, kube, *question) for question in questions])
     refused = {(right, verb) for (right, verb, _), yes in zip(questions, answers, strict=True) if not yes}

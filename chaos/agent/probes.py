@@ -25,6 +25,7 @@ IDLE_S = 1800.0  # what was not used for so long belongs to a runner that died: 
 POLL_S = 0.5
 PLAIN_REQUEST = b"GET / HTTP/1.0\r\n\r\n"  # a TLS server answers it too: with an error
 BURST_TAG = 8  # bytes
+PACE_S = 0.002  # packets that are sent apart may be early by this much
 
 
 class EarAt(TypedDict):
@@ -180,12 +181,20 @@ def heard(node: Node, ear: str, token: str, timeout_s: float) -> bool:
         return found.changed.wait_for(lambda: wanted in found.tokens, timeout_s)
 
 
-def send_burst(node: Node, ear: str, address: str, port: int, tag: str, packets: int) -> None:
-    """Send so many datagrams that bear a tag out of the ear; drops on output are no errors."""
-    sock, head = _ear(ear).udp, _burst_tag(tag)
+def send_burst(
+    node: Node, ear: str, address: str, port: int, tag: str, packets: int, size: int = 0, over_s: float = 0.0
+) -> None:
+    """Send so many datagrams that bear a tag out of the ear; drops on output are no errors.
+
+    Each has `size` bytes at least, and they are spread evenly over so many seconds (0: all at once).
+    """
+    sock, head, idle, began = _ear(ear).udp, _burst_tag(tag), threading.Event(), time.monotonic()
     for number in range(packets):
+        early_s = began + over_s * number / packets - time.monotonic()
+        if early_s > PACE_S:
+            idle.wait(early_s)
         with suppress(OSError):
-            sock.sendto(head + number.to_bytes(4, "big"), (address, port))
+            sock.sendto((head + number.to_bytes(4, "big")).ljust(size, b"-"), (address, port))
 
 
 def heard_burst(node: Node, ear: str, tag: str, packets: int, timeout_s: float) -> int:

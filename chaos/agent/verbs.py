@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypedDict
 
-from . import freezer, leases, networks, probes, processes, volumes
+from . import disks, freezer, leases, memory, names, networks, probes, processes, runtime, shaping, volumes
 from .node import Node
 
 TIMEOUT_S = 8.0  # one call of a verb
@@ -62,7 +62,11 @@ VERBS: dict[str, Verb] = {
         Verb(freezer.freeze),
         Verb(freezer.thaw),
         Verb(freezer.frozen),
+        Verb(names.resolves),
         Verb(networks.net_address),
+        Verb(shaping.netem),
+        Verb(shaping.plain),
+        Verb(shaping.shaped),
         Verb(networks.nft),
         Verb(networks.our_tables),
         Verb(networks.tables_of_pods),
@@ -84,6 +88,15 @@ VERBS: dict[str, Verb] = {
         Verb(volumes.remove_file, LONG_TIMEOUT_S),
         Verb(volumes.left_files),
         Verb(volumes.shut_down, LONG_TIMEOUT_S),
+        Verb(disks.mounted_as),
+        Verb(disks.size_of),
+        Verb(disks.abort, LONG_TIMEOUT_S),
+        Verb(disks.throttle),
+        Verb(disks.write_time_s, LONG_TIMEOUT_S),
+        Verb(memory.mains),
+        Verb(memory.oom_kill, memory.KILLED_WITHIN_S * 2),
+        Verb(memory.unsqueeze),
+        Verb(runtime.signal_containers, runtime.CTR_TIMEOUT_S * 2),
         Verb(leases.lease_begin, leases.START_TIMEOUT_S * 2),
         Verb(leases.lease_renew),
         Verb(leases.lease_end),

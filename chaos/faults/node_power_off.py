@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from steadyset.chaos.act import begin
-from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.kube import Kube
-from steadyset.chaos.ledger import Record
-from steadyset.chaos.machine import node_machine
-from steadyset.chaos.nodes import answers_again, remember_node, seen_of_node, silent
-from steadyset.chaos.phases import bite, recovered, undo_now
-from steadyset.clusterinfo import ClusterInfo
+from steadyset.chaos.fault import Fault, Lease
+from steadyset.chaos.nodes import answers_again, see_node, silent, switch_action, switch_undo
+from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
 
@@ -24,38 +17,10 @@ FAULT = Fault(
     target="node",
 )
 
-
-def inject(
-    cluster: str,
-    target: str,
-    namespace: str = "default",
-    ttl_s: float = TTL_S,
-    deadlines: dict[str, float] | None = None,
-) -> dict[str, Any]:
-    """Switch the node of pod `target`, or node `node/NAME`, to "off"."""
-    act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    node = remember_node(act)
-    with act.injecting({"node": node}):
-        node_machine(act.info, "off", node)
-    return act.report()
-
-
-def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until the node's kubelet gives no answer to a request over the network."""
-    return bite(FAULT, namespace, target, silent, "the node is silent", seen_of_node)
-
-
-def heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Switch the node to "on"."""
-    return undo_now(FAULT, namespace, target, undo)
-
-
-def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until the kubelet answers and the node is Ready."""
-    return recovered(FAULT, namespace, target, answers_again, "the node answers and is Ready", seen_of_node)
-
-
-def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
-    """Switch the node of this record to "on"; nothing happens to one that is."""
-    node_machine(info, "on", record.undo["node"])
-    return [f"node {record.undo['node']}: on"]
+inject = switch_action(
+    FAULT, ("off",), "Power off the nodes of the pods of `target`, or node `node/NAME`, without warning."
+)
+undo = switch_undo("on", "Power on the nodes of this record.")
+prove_bite = bite_probe(FAULT, silent, "the node is silent", see_node)
+heal = heal_action(FAULT, undo)
+prove_heal = heal_probe(FAULT, answers_again, "the node answers and is Ready", see_node)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from steadyset.chaos.act import Act, begin
+from steadyset.chaos.cordon import NODES
+from steadyset.chaos.eviction import evictable
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.kube import Json, Kube, RefusedError, is_ready, short, uid_of
+from steadyset.chaos.kube import Json, Kube, controller_of, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
-from steadyset.chaos.phases import bite, recovered, undo_now
+from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
 from steadyset.chaos.rights import Right
-from steadyset.chaos.targets import node_of
+from steadyset.chaos.targets import Victim
 from steadyset.clusterinfo import ClusterInfo
-from steadyset.errors import InstrumentError, InvalidError
+from steadyset.errors import InvalidError
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
 
@@ -22,10 +24,12 @@ FAULT = Fault(
     summary="taint a node (default: out of service, NoExecute), so that its pods are evicted",
     deadlines={"bite_s": 60.0, "heal_s": 240.0},
     target="node",
-    rights=(Right("", "nodes", ("get", "patch"), "taint the node", namespaced=False),),
+    rights=(
+        Right("", "nodes", ("get", "patch"), "taint the node", namespaced=False),
+        Right("", "pods", ("list",), "find what runs on the node", namespaced=False),
+    ),
 )
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
-CONFLICT_RETRIES = 20  # a node's status is written every few seconds: conflicts are rare and short
 
 
 def inject(
@@ -37,87 +41,81 @@ def inject(
     ttl_s: float = TTL_S,
     deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Put taint `key`=`value`:NoExecute on the node of pod `target`. The out-of-service taint says that the node is
-    off; on a running node it makes Kubernetes believe what is not so, which is the point of some tests."""
+    """Put taint `key`=`value`:NoExecute on the nodes of the pods of `target`, or on `node/NAME`. The out-of-service
+    taint says that the node is off; on a running node it makes Kubernetes believe what is not so, which is the point of
+    some tests."""
     act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    node = node_of(act.kube, namespace, target)
-    if any(t["key"] == key for t in _taints(act.kube, node)):
-        raise InvalidError(f"node {node} bears taint {key} already: tainting it would change nothing")
-    act.memory.update(node=node, key=key, uid=uid_of(act.kube.need_pod(namespace, target)))
-    with act.injecting({"node": node, "key": key, "value": value}):
-        _update(act.kube, node, lambda taints: [*taints, {"key": key, "value": value, "effect": "NoExecute"}])
+    for victim in act.victims:
+        if any(t["key"] == key for t in victim.obj["spec"].get("taints", [])):
+            raise InvalidError(f"node {victim.name} bears taint {key} already: tainting it would change nothing")
+        pods = [p for p in evictable(act.kube, victim.name) if not _tolerates(p, key)]
+        if not pods:
+            raise InvalidError(f"node {victim.name} has no pods that the taint evicts: it is aimed at nothing")
+        victim.seen["pods"] = pods
+    act.memory["key"] = key
+    with act.injecting({"nodes": [v.name for v in act.victims], "key": key, "value": value}):
+        for victim in act.victims:
+            _set_taints(act.kube, victim.name, lambda ts: [*ts, {"key": key, "value": value, "effect": "NoExecute"}])
     return act.report()
-
-
-def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until the pod of that UID is gone from the node."""
-    return bite(FAULT, namespace, target, _evicted, f"pod {target} is evicted", _seen)
-
-
-def heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Remove the taint."""
-    return undo_now(FAULT, namespace, target, undo)
-
-
-def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until the taint is gone and the pod of that name is Ready."""
-    return recovered(FAULT, namespace, target, _back, f"no taint, and pod {target} Ready", _seen)
 
 
 def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     """Remove the taint of this record."""
-    key, value = record.undo["key"], record.undo["value"]
-    _update(kube, record.undo["node"], lambda ts: [t for t in ts if (t["key"], t.get("value")) != (key, value)])
-    return [f"node {record.undo['node']}: taint {key} removed"]
+    mine = record.undo["key"], record.undo["value"]
+    for node in record.undo["nodes"]:
+        _set_taints(kube, node, lambda taints: [t for t in taints if (t["key"], t.get("value")) != mine])
+    return [f"node {node}: taint {mine[0]} removed" for node in record.undo["nodes"]]
 
 
 def found(info: ClusterInfo, kube: Kube, undo: Json) -> dict[str, str]:
-    """Whether the node bears that taint."""
-    return {
-        f"node {undo['node']} taint {undo['key']}": str(undo["key"] in [t["key"] for t in _taints(kube, undo["node"])])
-    }
+    """Whether the nodes bear that taint."""
+    return {f"node {n} taint {undo['key']}": str(undo["key"] in _keys(kube, n)) for n in undo["nodes"]}
 
 
-def _taints(kube: Kube, node: str) -> list[Json]:
-    taints: list[Json] = (kube.get(f"/api/v1/nodes/{node}") or {"spec": {}})["spec"].get("taints", [])
-    return taints
+def _set_taints(kube: Kube, node: str, change: Any) -> None:
+    kube.update(f"{NODES}/{node}", lambda obj: {"spec": {"taints": change(obj["spec"].get("taints", []))}})
 
 
-def _update(kube: Kube, node: str, change: Any) -> None:
-    for _ in range(CONFLICT_RETRIES):
-        obj = kube.get(f"/api/v1/nodes/{node}")
-        if obj is None:
-            return
-        version = obj["metadata"]["resourceVersion"]
-        patch = {"metadata": {"resourceVersion": version}, "spec": {"taints": change(obj["spec"].get("taints", []))}}
-        try:
-            kube.request("PATCH", f"/api/v1/nodes/{node}", patch)
-        except RefusedError as error:
-            if error.status != 409:
-                raise
-        else:
-            return
-    raise InstrumentError(f"node {node} changes so fast that it could not be updated in {CONFLICT_RETRIES} attempts")
+def _keys(kube: Kube, node: str) -> list[str]:
+    return [t["key"] for t in (kube.get(f"{NODES}/{node}") or {"spec": {}})["spec"].get("taints", [])]
 
 
-def _evicted(act: Act) -> list[str] | None:
-    pod = act.kube.pod(act.namespace, act.target)
-    if uid_of(pod) == act.memory["uid"]:
+def _tolerates(pod: Json, key: str) -> bool:
+    effects = ("", "NoExecute")
+    tolerations = [t for t in pod["spec"].get("tolerations", []) if t.get("effect", "") in effects]
+    return any(t.get("key", "") in ("", key) for t in tolerations)
+
+
+def _evicted(act: Act, victim: Victim) -> list[str] | None:
+    """Wait until every pod that does not tolerate the taint is gone from the node."""
+    key, lines = act.memory["key"], []
+    if key not in _keys(act.kube, victim.name):
         return None
-    return [
-        f"node {act.memory['node']} bears {act.memory['key']}; pod {act.target}: {short(act.memory['uid'])} is gone"
-    ]
+    for before in victim.seen["pods"]:
+        namespace, name = before["metadata"]["namespace"], before["metadata"]["name"]
+        if uid_of(act.kube.pod(namespace, name)) == uid_of(before):
+            return None
+        lines.append(f"node {victim.name} bears {key}; pod {namespace}/{name}: {short(uid_of(before))} is gone")
+    return lines
 
 
-def _back(act: Act) -> list[str] | None:
-    pod = act.kube.pod(act.namespace, act.target)
-    tainted = any(t["key"] == act.memory["key"] for t in _taints(act.kube, act.memory["node"]))
-    if tainted or pod is None or not is_ready(pod):
-        return None
-    return [f"node {act.memory['node']} is free of it; pod {act.target} is Ready on {pod['spec']['nodeName']}"]
+def _back(act: Act, victim: Victim) -> list[str] | None:
+    """Wait until the taint is gone and the StatefulSets' pods that were evicted are Ready."""
+    lines = [f"node {victim.name} is free of it"]
+    for before in victim.seen["pods"]:
+        if (controller_of(before) or {}).get("kind") == "StatefulSet":
+            pod = act.kube.pod(before["metadata"]["namespace"], before["metadata"]["name"])
+            if pod is None or not is_ready(pod):
+                return None
+            lines.append(f"pod {pod['metadata']['name']} is Ready on {pod['spec']['nodeName']}")
+    return None if act.memory["key"] in _keys(act.kube, victim.name) else lines
 
 
-def _seen(act: Act) -> str:
-    pod = act.kube.pod(act.namespace, act.target)
-    keys = [t["key"] for t in _taints(act.kube, act.memory["node"])]
-    return f"taints {keys}; pod {short(uid_of(pod))} ready {is_ready(pod)}"
+def _seen(act: Act, victim: Victim) -> str:
+    names = [p["metadata"]["name"] for p in evictable(act.kube, victim.name)]
+    return f"node {victim.name}: taints {_keys(act.kube, victim.name)}; pods {names}"
+
+
+prove_bite = bite_probe(FAULT, _evicted, "the node's pods are evicted", _seen)
+heal = heal_action(FAULT, undo)
+prove_heal = heal_probe(FAULT, _back, "no taint, and the pods Ready again", _seen)

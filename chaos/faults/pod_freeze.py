@@ -1,4 +1,4 @@
-"""Freeze a pod: every process of its containers stands still, as if it hung; connections to it stay open."""
+"""Freeze a pod: the processes of its containers stand still, as if it hung; connections to it stay open."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from steadyset.chaos.act import Act, begin
 from steadyset.chaos.agent import freezer, processes
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.inside import need_processes
-from steadyset.chaos.kube import Kube, container_ids, is_ready, uid_of
+from steadyset.chaos.inside import container_inits, need_processes
+from steadyset.chaos.kube import Kube, container_ids
+from steadyset.chaos.leased import end_on_node, lease_on_node
 from steadyset.chaos.ledger import Record
-from steadyset.chaos.phases import bite, recovered, undo_now
-from steadyset.chaos.reach import NodeLease, end_lease, reach_of, reach_of_pod
+from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
+from steadyset.chaos.pods import ready, see_pod
+from steadyset.chaos.reach import reach_of, reach_of_pod
+from steadyset.chaos.targets import Victim
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 
@@ -25,7 +28,7 @@ FAULT = Fault(
     deadlines={"bite_s": 15.0, "heal_s": 180.0},
     capabilities=("pod-processes",),
 )
-HOWS = ("signals", "freezer")
+HOWS = ("signals", "main", "freezer")
 
 
 def inject(
@@ -36,80 +39,69 @@ def inject(
     ttl_s: float = TTL_S,
     deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Stop every process of pod `target`, its sandbox's excepted: `how` signals sends SIGSTOP, `how` freezer freezes
-    the containers' cgroups, also whatever they fork meanwhile (not even SIGKILL ends them then)."""
+    """Stop the processes of the pods of `target`, the sandboxes' excepted: `how` signals sends SIGSTOP to all of them,
+    main to the containers' main processes only (their children go on), freezer freezes the containers' cgroups, also
+    whatever they fork meanwhile (not even SIGKILL ends them then)."""
     if how not in HOWS:
         raise UsageError(f"a pod is not frozen by {how}", expected=f"one of: {', '.join(HOWS)}", seen=how)
     act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    pod = act.kube.need_pod(namespace, target)
-    reach = reach_of_pod(act.info, pod)
-    found = reach.call(processes.container_processes, uid_of(pod), container_ids(pod))
-    own = need_processes(pod, found)
-    undo: dict[str, Any] = {"node": reach.node, "processes": own}
-    if how == "freezer":
-        undo["cgroups"] = reach.call(freezer.container_cgroups, container_ids(pod))
-    act.memory.update(undo, reach=reach, names=sorted({p["name"] for p in found}))
-    with act.injecting(undo):
-        assert act.record is not None
-        lease = NodeLease(reach, act.record.id, ttl_s)
-        if how == "freezer":
-            lease.begin(freezer.thaw, undo["cgroups"])
-            reach.call(freezer.freeze, undo["cgroups"])
-        else:
-            lease.begin(processes.signal_all, own, int(signal.SIGCONT))
-            reach.call(processes.signal_all, own, int(signal.SIGSTOP))
-    act.renewing.append(lease.renew)
+    for victim in act.victims:
+        reach, pod, ids = reach_of_pod(act.info, victim.obj), victim.obj, container_ids(victim.obj)
+        found = reach.call(processes.container_processes, victim.uid, ids)
+        own = need_processes(pod, found) if how != "main" else container_inits(act.info, pod)[1]
+        cgroups = reach.call(freezer.container_cgroups, ids) if how == "freezer" else []
+        names = sorted({p["name"] for p in found if [p["pid"], p["start"]] in own})
+        victim.seen.update(node=reach.node, processes=own, cgroups=cgroups, names=names)
+    undos = [{key: v.seen[key] for key in ("node", "processes", "cgroups")} for v in act.victims]
+    with act.injecting({"victims": undos}):
+        for number, victim in enumerate(act.victims):
+            reach, own, cgroups = reach_of_pod(act.info, victim.obj), victim.seen["processes"], victim.seen["cgroups"]
+            if cgroups:
+                lease_on_node(act, number, reach, freezer.thaw, cgroups)
+                reach.call(freezer.freeze, cgroups)
+            else:
+                lease_on_node(act, number, reach, processes.signal_all, own, int(signal.SIGCONT))
+                reach.call(processes.signal_all, own, int(signal.SIGSTOP))
     return act.report()
 
 
-def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until the kernel shows every process as stopped, or every cgroup as frozen."""
-    return bite(FAULT, namespace, target, _frozen, "every process is stopped", _seen)
-
-
-def heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Let the processes go on (SIGCONT, or thaw)."""
-    return undo_now(FAULT, namespace, target, undo)
-
-
-def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until none is stopped and the pod is Ready."""
-    return recovered(FAULT, namespace, target, _running, f"pod {target} runs and is Ready", _seen)
-
-
 def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
-    """Let the processes of this record go on."""
-    reach = reach_of(info, record.undo["node"])
-    if "cgroups" in record.undo:
-        reach.call(freezer.thaw, record.undo["cgroups"])
-    reach.call(processes.signal_all, record.undo["processes"], int(signal.SIGCONT))
-    end_lease(reach, record.id)
-    return [f"pod {record.target}: {len(record.undo['processes'])} processes go on"]
+    """Let the processes of this record go on (thaw, and SIGCONT)."""
+    for number, one in enumerate(record.undo["victims"]):
+        reach = reach_of(info, one["node"])
+        reach.call(freezer.thaw, one["cgroups"])
+        reach.call(processes.signal_all, one["processes"], int(signal.SIGCONT))
+        end_on_node(info, record, number, one["node"])
+    return [f"{record.target}: {sum(len(one['processes']) for one in record.undo['victims'])} processes go on"]
 
 
-def _still(act: Act) -> tuple[int, int]:
-    """How many stand still, and how many should."""
-    if "cgroups" in act.memory:
-        return len(act.memory["reach"].call(freezer.frozen, act.memory["cgroups"])), len(act.memory["cgroups"])
-    processes_ = act.memory["processes"]
-    return len(act.memory["reach"].call(processes.stopped, processes_)), len(processes_)
+def _still(act: Act, victim: Victim) -> tuple[int, int]:
+    """How many processes (or cgroups) stand still, and how many should."""
+    reach = reach_of_pod(act.info, victim.obj)
+    if victim.seen["cgroups"]:
+        return len(reach.call(freezer.frozen, victim.seen["cgroups"])), len(victim.seen["cgroups"])
+    return len(reach.call(processes.stopped, victim.seen["processes"])), len(victim.seen["processes"])
 
 
-def _frozen(act: Act) -> list[str] | None:
-    still, wanted = _still(act)
+def _frozen(act: Act, victim: Victim) -> list[str] | None:
+    """Wait until the kernel shows every process as stopped, or every cgroup as frozen."""
+    still, wanted = _still(act, victim)
     if not wanted or still < wanted:
         return None
-    what = "cgroups frozen" if "cgroups" in act.memory else "processes stopped"
-    return [f"pod {act.target}: {wanted} {what} ({', '.join(act.memory['names'])})"]
+    what = "cgroups frozen" if victim.seen["cgroups"] else "processes stopped"
+    return [f"pod {victim.name}: {wanted} {what} ({', '.join(victim.seen['names'])})"]
 
 
-def _running(act: Act) -> list[str] | None:
-    if _still(act)[0] or not is_ready(act.kube.pod(act.namespace, act.target)):
-        return None
-    return [f"pod {act.target} runs and is Ready"]
+def _running(act: Act, victim: Victim) -> list[str] | None:
+    """Wait until none is stopped and the pod is Ready."""
+    return None if _still(act, victim)[0] else ready(act, victim)
 
 
-def _seen(act: Act) -> str:
-    still, wanted = _still(act)
-    ready = is_ready(act.kube.pod(act.namespace, act.target))
-    return f"{still} of {wanted} stand still, ready {ready}"
+def _seen(act: Act, victim: Victim) -> str:
+    still, wanted = _still(act, victim)
+    return f"{still} of {wanted} stand still; {see_pod(act, victim)}"
+
+
+prove_bite = bite_probe(FAULT, _frozen, "every process is stopped", _seen)
+heal = heal_action(FAULT, undo)
+prove_heal = heal_probe(FAULT, _running, "the pod runs and is Ready", _seen)

@@ -9,10 +9,11 @@ from steadyset.chaos.act import Act, begin
 from steadyset.chaos.agent.volumes import FILL_PREFIX, FULL, fill, remove_file
 from steadyset.chaos.fault import TTL_S, Fault, Lease
 from steadyset.chaos.kube import Kube, is_ready
+from steadyset.chaos.leased import end_on_node, lease_on_node
 from steadyset.chaos.ledger import Record
-from steadyset.chaos.phases import bite, recovered, undo_now
-from steadyset.chaos.reach import NodeLease, end_lease, has_reach, reach_of
-from steadyset.chaos.volumes import mount_of, mounts_of, need_writable, volume_of, write_error
+from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
+from steadyset.chaos.targets import Victim
+from steadyset.chaos.volumes import aim_at_volumes, mount_of, mounts_of, see_volume, write_error
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError
 
@@ -35,66 +36,51 @@ def inject(
     ttl_s: float = TTL_S,
     deadlines: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Write a file into pod `target`'s volume until it is full; `claim` names the PVC when the pod has several."""
+    """Write a file into the volume of each pod of `target` until it is full; `claim` names the PVC when there are
+    several."""
     act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    pod = act.kube.need_pod(namespace, target)
-    volume = volume_of(act.kube, pod, claim)
-    mount = mount_of(act.info, pod, volume)
-    need_writable(mount, target)
+    aim_at_volumes(act, claim)
     file = FILL_PREFIX + secrets.token_hex(4)
-    act.memory.update(volume=volume, mount=mount)
-    with act.injecting({"volume": volume, "file": file, "node": mount.reach.node}):
-        assert act.record is not None
-        lease = NodeLease(mount.reach, act.record.id, ttl_s)
-        lease.begin(remove_file, volume, file)
-        act.renewing.append(lease.renew)
-        act.memory["bytes"] = mount.reach.call(fill, mount.path, file)
+    filled = [[v.seen["volume"], v.seen["mount"].reach.node] for v in act.victims]
+    with act.injecting({"filled": filled, "file": file}):
+        for number, victim in enumerate(act.victims):
+            mount = victim.seen["mount"]
+            lease_on_node(act, number, mount.reach, remove_file, mount.volume, file)
+            victim.seen["bytes"] = mount.reach.call(fill, mount.path, file)
     return act.report()
-
-
-def prove_bite(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until a write to the volume fails for want of space."""
-    return bite(FAULT, namespace, target, _full, "the volume is full", _seen)
-
-
-def heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Remove the file."""
-    return undo_now(FAULT, namespace, target, undo)
-
-
-def prove_heal(cluster: str, target: str, namespace: str = "default") -> dict[str, Any]:
-    """Wait until the volume takes writes again and the pod is Ready."""
-    return recovered(FAULT, namespace, target, _free, f"space again, and pod {target} Ready", _seen)
 
 
 def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
     """Remove the file wherever the volume is mounted by now; InstrumentError while it is mounted nowhere."""
-    mounts = mounts_of(info, record.undo["volume"])
-    if not mounts:
-        raise InstrumentError(
-            f"volume {record.undo['volume']} is mounted nowhere: {record.undo['file']} cannot be removed from it yet",
-            do="start a pod that uses it, then: steadyset sweep",
-        )
-    mounts[0].reach.call(remove_file, record.undo["volume"], record.undo["file"])
-    if has_reach(info, record.undo["node"]):
-        end_lease(reach_of(info, record.undo["node"]), record.id)
-    return [f"volume {record.undo['volume']}: {record.undo['file']} removed"]
+    file = record.undo["file"]
+    for number, (volume, node) in enumerate(record.undo["filled"]):
+        mounts = mounts_of(info, volume)
+        if not mounts:
+            raise InstrumentError(
+                f"volume {volume} is mounted nowhere: {file} cannot be removed from it yet",
+                do="start a pod that uses it, then: steadyset sweep",
+            )
+        mounts[0].reach.call(remove_file, volume, file)
+        end_on_node(info, record, number, node)
+    return [f"volume {volume}: {file} removed" for volume, _ in record.undo["filled"]]
 
 
-def _full(act: Act) -> list[str] | None:
-    error = write_error(act.memory["mount"])
+def _full(act: Act, victim: Victim) -> list[str] | None:
+    """Wait until a write to the volume fails for want of space."""
+    error = write_error(victim.seen["mount"])
     if error != FULL:
         return None
-    return [f"volume {act.memory['volume']} took {act.memory['bytes']} bytes more; a write to it: {error}"]
+    return [f"volume {victim.seen['volume']} took {victim.seen['bytes']} bytes more; a write to it: {error}"]
 
 
-def _free(act: Act) -> list[str] | None:
-    pod = act.kube.pod(act.namespace, act.target)
-    if pod is None or not is_ready(pod) or write_error(mount_of(act.info, pod, act.memory["volume"])):
+def _free(act: Act, victim: Victim) -> list[str] | None:
+    """Wait until the volume takes writes again and the pod is Ready."""
+    pod = act.kube.pod(act.namespace, victim.name)
+    if pod is None or not is_ready(pod) or write_error(mount_of(act.info, pod, victim.seen["volume"])):
         return None
-    return [f"volume {act.memory['volume']} takes writes; pod {act.target} is Ready"]
+    return [f"volume {victim.seen['volume']} takes writes; pod {victim.name} is Ready"]
 
 
-def _seen(act: Act) -> str:
-    error = write_error(act.memory["mount"]) or "a write succeeds"
-    return f"{error}; ready {is_ready(act.kube.pod(act.namespace, act.target))}"
+prove_bite = bite_probe(FAULT, _full, "the volume is full", see_volume)
+heal = heal_action(FAULT, undo)
+prove_heal = heal_probe(FAULT, _free, "space again, and the pod Ready", see_volume)

@@ -27,6 +27,9 @@ CAPABILITIES = (
     "volume-expand",  # claims of an expandable class grow (steadyset-xfs under load, ext4 when the pod is replaced)
     "node-evidence",  # containers and mounts can be watched on the nodes
     "client-namespace",
+    "daemons",  # daemons of nodes and control plane can be stopped and started
+    "disk-throttle",  # the kernel can slow a disk down for one container
+    "netem",  # the kernel can delay, duplicate and corrupt packets
     *AGENT_CAPABILITIES,
 )
 

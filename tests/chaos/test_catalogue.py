@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steadyset.chaos.blast import ALLOWED, OPT_IN
+from steadyset.chaos.cases import CASES, Case, first_case
+from steadyset.chaos.fault import Fault
 from steadyset.chaos.faults import FAULTS, fault_named
 from steadyset.chaos.kube import Kube
 from steadyset.chaos.ledger import HostLedger
@@ -16,37 +19,42 @@ from steadyset.chaos.sweep import sweep
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.rundir import RunDir
 
-CASES: list[tuple[str, str, dict[str, Any], str]] = [
-    ("pod-evict", "member-0", {}, "evicted"),
-    ("pod-freeze", "member-1", {}, "processes stopped"),
-    ("node-cordon", "member-2", {}, "bears taint"),
-    ("node-taint", "member-2", {}, "is gone"),
-    ("volume-yank", "member-0", {}, "EIO"),
-    ("volume-fill", "member-1", {}, "ENOSPC"),
-    ("daemon-pause", "member-2", {"daemon": "kubelet"}, "is stopped"),
-    ("daemon-pause", "kube-apiserver", {}, "answers no request"),
-    ("daemon-pause", "etcd", {}, "answers no request"),
-    ("network-loss", "member-0", {"percent": 40.0}, "packets lost"),
-    ("node-freeze", "member-0", {}, "no answer"),
-    ("node-power-off", "member-1", {}, "no answer"),
-]
+
+def require(cluster: ClusterInfo, case: Case) -> None:
+    """Skip what this cluster cannot do: it is *not tested* then."""
+    lacking = [c for c in case.fault.capabilities if not cluster.can(c)]
+    if lacking:
+        pytest.skip(f"not tested: {case.fault} needs {', '.join(lacking)}")
 
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "target", "params", "evidence"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_fault_bites_heals_and_leaves_nothing(
-    cluster: ClusterInfo, ready: str, run_dir: RunDir, name: str, target: str, params: dict[str, Any], evidence: str
+    cluster: ClusterInfo,
+    ready: str,
+    run_dir: RunDir,
+    case: Case,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """The bite is in evidence while the fault is held; then the times are in order and a sweep finds nothing."""
-    with inject(cluster, run_dir, "case", fault_named(name), target, namespace=ready, **params) as span:
-        assert any(evidence in line for line in span.bite), span.bite
+    require(cluster, case)
+    with inject(cluster, run_dir, "case", case.fault, case.target, namespace=ready, **case.params) as span:
+        assert any(case.evidence in line for line in span.bite), span.bite
         assert not span.heal_ns
     assert span.error == ""
     assert span.healing
     assert 0 < span.inject_ns < span.bitten_ns < span.heal_ns < span.healed_ns
-    assert HostLedger(cluster).records() == []
+    record_property("case", str(case))
+    record_property("bites_ms", (span.bitten_ns - span.inject_ns) // 1_000_000)
+    record_property("heals_ms", (span.healed_ns - span.heal_ns) // 1_000_000)
+    assert [r.id for r in HostLedger(cluster).records() if r.namespace == ready] == []
     assert sweep(cluster).is_clean()
+
+
+def test_every_fault_is_tried() -> None:
+    """No fault of the catalogue is without a case."""
+    assert {f.name for f in FAULTS} == {c.fault_name for c in CASES}
 
 
 @pytest.mark.cluster
@@ -76,12 +84,12 @@ def test_bad_input_is_refused_before_anything_is_done(
     assert HostLedger(cluster).records() == []
 
 
-API_ONLY = [("pod-kill", {}), ("pod-evict", {}), ("node-cordon", {}), ("node-drain", {}), ("node-taint", {})]
+API_ONLY = [f for f in FAULTS if not f.capabilities]
 
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "params"), API_ONLY, ids=[case[0] for case in API_ONLY])
+@pytest.mark.parametrize("fault", API_ONLY, ids=str)
 def test_a_kubeconfig_alone_is_enough(
     cluster: ClusterInfo,
     kube: Kube,
@@ -89,21 +97,20 @@ def test_a_kubeconfig_alone_is_enough(
     run_dir: RunDir,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    params: dict[str, Any],
+    fault: Fault,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """The same cluster as a foreign one: no cluster file, no capabilities, the ledger in the target's namespace."""
+    case = first_case(fault)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     foreign = ClusterInfo(name="d", provider="kubeconfig", kubeconfig=cluster.kubeconfig, confirmed=cluster.uid)
-    node = kube.need_pod(ready, "member-1")["spec"]["nodeName"]
-    kube.request("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"labels": {OPT_IN: ALLOWED}}})
-    with inject(foreign, run_dir, "case", fault_named(name), "member-1", namespace=ready, **params) as span:
+    nodes = [f"/api/v1/nodes/{node.name}" for node in cluster.nodes]
+    for path in (*nodes, "/api/v1/namespaces/kube-system"):
+        kube.request("PATCH", path, {"metadata": {"labels": {OPT_IN: ALLOWED}}})
+    with inject(foreign, run_dir, "case", fault, case.target, namespace=ready, **case.params) as span:
         assert span.bite
     assert span.error == ""
     swept = sweep(foreign, namespace=ready)
     assert swept.is_clean() and swept.undone == []
-
-
-def test_every_fault_that_needs_no_capability_is_tried_with_a_kubeconfig_alone() -> None:
-    """So that the list above keeps up with the catalogue."""
-    assert {f.name for f in FAULTS if not f.capabilities} == {name for name, _ in API_ONLY}
+    record_property("case", str(case))
+    record_property("kubeconfig", "y")

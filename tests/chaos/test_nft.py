@@ -8,7 +8,7 @@ import pytest
 
 from steadyset.chaos.agent import networks
 from steadyset.chaos.netpath import Line, Place, ask_all, reaches
-from steadyset.chaos.nft import cut_script, delete_script, has_elements, renew_script, table_name
+from steadyset.chaos.nft import cut_script, delete_script, exceeding, has_elements, losing, renew_script, table_name
 from steadyset.errors import InstrumentError
 from steadyset.wait import pause, wait_for
 
@@ -60,9 +60,20 @@ def test_loss_is_a_share_at_random(places: tuple[Place, Place]) -> None:
     a, b = places
     line = Line(a, b)
     assert line.share_lost(1000) == 0
-    run_nft(a, cut_script(TABLE, [], [b.address], 30, 0.3))
+    run_nft(a, cut_script(TABLE, [], [b.address], 30, losing(0.3)))
     assert 0.22 < line.share_lost(1000) < 0.38
     assert line.share_lost(1000, back=True) == 0
+    line.close()
+
+
+def test_bandwidth_lets_the_limit_pass(places: tuple[Place, Place]) -> None:
+    """Of five times the limit about a fifth passes, once what may pass at once is used up."""
+    a, b = places
+    line = Line(a, b)
+    run_nft(a, cut_script(TABLE, [], [b.address], 30, exceeding(50_000)))
+    line.send(250, False, 1000)
+    assert 0.7 < line.share_lost(250, False, 1000, 1.0) < 0.9
+    assert line.share_lost(250, True, 1000, 1.0) == 0
     line.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steadyset.chaos.partition import SHAPES, complete, one_way, outside, shape_named
+from steadyset.chaos.partition import SHAPES, complete, one_way, outside, partition_of, shape_named
 from steadyset.errors import UsageError
 
 FIVE = ["m0", "m1", "m2", "m3", "m4"]
@@ -101,3 +101,15 @@ def test_unknown_words_are_refused() -> None:
 def test_complete_never_cuts_within_a_component() -> None:
     """Members of one component keep each other."""
     assert {("a", "c"), ("b", "c"), ("c", "a"), ("c", "b")} == complete([["a", "b"], ["c"]])
+
+
+def test_primaries_are_each_alone() -> None:
+    """They reach neither one another nor the rest, which still reaches itself."""
+    cuts = partition_of("primaries", FIVE, ["m1", "m3"]).cuts
+    assert {a for a in FIVE if ("m1", a) not in cuts} == {"m1"}
+    assert {a for a in FIVE if ("m0", a) not in cuts} == {"m0", "m2", "m4"}
+
+
+def test_one_is_isolate() -> None:
+    """Jepsen's name for it."""
+    assert partition_of("one", FIVE, ["m2"]) == partition_of("isolate", FIVE, ["m2"])

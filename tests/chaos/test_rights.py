@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from steadyset.chaos.blast import ALLOWED, OPT_IN, rights_of
+from steadyset.chaos.cases import first_case
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.faults import FAULTS, fault_named
 from steadyset.chaos.kube import Kube, uid_of
@@ -27,6 +28,7 @@ from steadyset.wait import wait_for
 from .conftest import wait_all_ready
 
 MANIFEST = Path(__file__).parent.parent.parent / "docs" / "rbac.yaml"
+MORE = MANIFEST.with_name("rbac-cluster-faults.yaml")
 NAMESPACE = "steadyset-probe"
 RIGHTS_DEADLINE_S = 10.0
 BY_KUBECONFIG = [f for f in FAULTS if not f.capabilities]
@@ -34,11 +36,25 @@ BY_KUBECONFIG = [f for f in FAULTS if not f.capabilities]
 
 @pytest.mark.parametrize("fault", BY_KUBECONFIG, ids=str)
 def test_the_manifest_grants_what_the_fault_needs(fault: Fault) -> None:
-    """Each verb of each right; so the manifest keeps up with the catalogue."""
+    """Each verb of each right; so the manifests keep up with the catalogue."""
     granted = {(r.group, r.resource, r.subresource, r.namespaced, verb) for r in RIGHTS for verb in r.verbs}
+    granted |= more_granted()
     granted |= {(g, r, s, True, v) for g, r, s, namespaced, v in granted if not namespaced}
     wanted = {(r.group, r.resource, r.subresource, r.namespaced, v) for r in rights_of(fault) for v in r.verbs}
     assert wanted <= granted, wanted - granted
+
+
+def more_granted() -> set[tuple[str, str, str, bool, str]]:
+    """What the manifest for faults on the cluster itself adds."""
+    roles = [d for d in yaml.safe_load_all(MORE.read_text()) if d["kind"] in ("Role", "ClusterRole")]
+    return {
+        (group, *f"{resource}/".split("/")[:2], role["kind"] == "Role", verb)  # type: ignore[misc]
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 @pytest.mark.parametrize("fault", BY_KUBECONFIG, ids=str)
@@ -50,7 +66,8 @@ def test_a_fault_by_kubeconfig_declares_its_rights(fault: Fault) -> None:
 @pytest.fixture(scope="module")
 def theirs(cluster: ClusterInfo, kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterInfo]:
     """The cluster as the account steadyset/steadyset sees it, with three members in the probe stack's namespace."""
-    kubectl(cluster, "apply", "-f", str(MANIFEST))
+    kubectl(cluster, "apply", "-f", str(MANIFEST), "-f", str(MORE))
+    kubectl(cluster, "label", "namespace", "kube-system", f"{OPT_IN}={ALLOWED}", "--overwrite")
     content = yaml.safe_load(Path(cluster.kubeconfig).read_text())
     content["users"][0]["user"] = {"token": kubectl(cluster, "-n", "steadyset", "create", "token", "steadyset").strip()}
     folder = tmp_path_factory.mktemp("theirs")
@@ -77,7 +94,8 @@ def theirs(cluster: ClusterInfo, kube: Kube, tmp_path_factory: pytest.TempPathFa
             path=str(folder / "cluster.json"),
         )
     )
-    kubectl(cluster, "delete", "-f", str(MANIFEST))
+    kubectl(cluster, "label", "namespace", "kube-system", f"{OPT_IN}-")
+    kubectl(cluster, "delete", "-f", str(MANIFEST), "-f", str(MORE))
 
 
 @pytest.fixture
@@ -98,11 +116,12 @@ def kubectl(cluster: ClusterInfo, *arguments: str) -> str:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pod-kill", "pod-evict", "node-cordon", "node-drain"])
+@pytest.mark.parametrize("name", [f.name for f in BY_KUBECONFIG])
 def test_those_rights_are_enough(account: ClusterInfo, run_dir: RunDir, monkeypatch: Any, name: str) -> None:
     """Bitten, healed, swept, and nothing beyond the manifest was asked for: the API server would have refused it."""
     monkeypatch.setenv("STEADYSET_CHAOS_MAX_PODS", "all")
-    with inject(account, run_dir, "rights", fault_named(name), "member-1", namespace=NAMESPACE) as span:
+    case = first_case(fault_named(name))
+    with inject(account, run_dir, "rights", case.fault, case.target, namespace=NAMESPACE, **case.params) as span:
         assert span.bite
     assert span.error == ""
     swept = sweep(account, namespace=NAMESPACE)

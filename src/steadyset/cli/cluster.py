@@ -12,7 +12,7 @@ import click
 
 from steadyset.cli import images
 from steadyset.cli.progress import Bar
-from steadyset.fixtures.clusters.embedded import operations
+from steadyset.fixtures.clusters.embedded import daemons, operations
 from steadyset.fixtures.clusters.embedded.cluster import NODES_MAX, PROFILES, Cluster, down, ensure_up
 from steadyset.fixtures.clusters.embedded.components import DEFAULT_VERSION
 
@@ -141,6 +141,26 @@ def join(name: str, node_name: str) -> None:
     """Add a node; NODE is its name (node-4 after node-3), by default the next one."""
     joined = operations.join(name, node_name)
     click.echo(f"{joined}: joined", err=True)
+
+
+@command.group()
+def daemon() -> None:
+    """Stop and start one daemon: etcd, kube-apiserver, kube-scheduler, node-2-kubelet, node-2-containerd, …"""
+
+
+def _switch(verb: str, help_: str) -> Callable[[str, str], None]:
+    @daemon.command(verb, help=help_)
+    @_name
+    @click.argument("daemon_name", metavar="DAEMON")
+    def run(name: str, daemon_name: str) -> None:
+        daemons.switch(name, verb, daemon_name)
+        click.echo(f"{daemon_name}: {verb}", err=True)
+
+    return run
+
+
+for _verb, _text in daemons.VERBS.items():
+    _switch(_verb, _text)
 
 
 command.add_command(images.command)
