@@ -27,9 +27,11 @@ from steadyset.cli.faulting import (
     CAPS,
     JSON,
     RUNS,
+    TARGET,
     YES,
     ask,
     confirmed,
+    drawn,
     finish,
     new_run,
     planned,
@@ -126,7 +128,7 @@ def _row(fault: Fault, info: ClusterInfo | None) -> dict[str, Any]:
 
 @command.command("plan")
 @click.argument("fault")
-@click.option("--target", required=True, help="What to aim at: a pod, node/NAME, or a role.")
+@TARGET
 @with_options(*AIM)
 @cluster_options
 @with_options(*CAPS)
@@ -137,7 +139,7 @@ def plan_(fault: str, target: str, namespace: str, params: tuple[str, ...], as_j
     Exit code 0 when it may be begun, 3 when it would be refused.
     """
     which, caps = split(options)
-    plan = planned(find_cluster(**which), fault_named(fault), namespace, target, read_params(params), caps)
+    plan = planned(find_cluster(**which), fault_named(fault), namespace, drawn(target), read_params(params), caps)
     return show_plan(plan, as_json=as_json)
 
 
@@ -152,7 +154,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> int:
 
 @command.command("run")
 @click.argument("fault")
-@click.option("--target", required=True, help="What to aim at: a pod, node/NAME, or a role.")
+@TARGET
 @with_options(*AIM)
 @click.option("--hold", "hold_s", type=click.FloatRange(min=0), default=HOLD_DEFAULT_S, show_default=True,
               help="Seconds to hold the fault once its bite is proven.")  # fmt: skip
@@ -180,7 +182,7 @@ def run_(
     is kept below --runs.
     """
     which, caps = split(options)
-    chosen, given = fault_named(fault), read_params(params)
+    chosen, given, target = fault_named(fault), read_params(params), drawn(target)
     info = find_cluster(**which)
     if only_plan:
         return show_plan(planned(info, chosen, namespace, target, given, caps), as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,20 @@ from steadyset.chaos.kube import Kube
 from steadyset.chaos.nemesis import Carried, Nemesis
 from steadyset.chaos.schedule import HOLD_S, Schedule, Step, endless, random_schedule, read_schedule
 from steadyset.chaos.targets import NODE_PREFIX
-from steadyset.cli.faulting import CAPS, JSON, RUNS, YES, ask, confirmed, finish, new_run, planned, split, with_options
+from steadyset.cli.faulting import (
+    CAPS,
+    JSON,
+    RUNS,
+    YES,
+    ask,
+    confirmed,
+    finish,
+    new_run,
+    new_seed,
+    planned,
+    split,
+    with_options,
+)
 from steadyset.cli.which import cluster_options, find_cluster
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
@@ -62,7 +74,7 @@ def schedule_(
     if file is not None:
         made = read_schedule(file.read_bytes())
     else:
-        seed = seed or _new_seed()
+        seed = seed or new_seed()
         made = random_schedule(
             seed, targets=_targets(info, namespace, draw.pop("targets")), duration_s=duration_s, **draw
         )
@@ -94,7 +106,7 @@ def nemesis_(
     which, caps = split(options)
     draw = _draw_options(which)
     info = confirmed(find_cluster(**which), caps)
-    seed = seed or _new_seed()
+    seed = seed or new_seed()
     steps = endless(seed, targets=_targets(info, namespace, draw.pop("targets")), **draw)
     click.echo(f"nemesis: seed {seed}, {draw['per_minute']:g} faults a minute of {', '.join(draw['faults'])}", err=True)
     if only_plan:
@@ -144,10 +156,6 @@ def _targets(info: ClusterInfo, namespace: str, given: str) -> list[str]:
     if not owned:
         raise UsageError(f"namespace {namespace} has no pods of a StatefulSet to aim at", do="--targets POD,POD")
     return sorted(owned)
-
-
-def _new_seed() -> int:
-    return int.from_bytes(os.urandom(3)) + 1
 
 
 def _print_plan(

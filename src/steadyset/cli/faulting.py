@@ -16,6 +16,7 @@ from steadyset.chaos.abort import RUN_VARIABLE
 from steadyset.chaos.blast import VARIABLE, limits, ours
 from steadyset.chaos.fault import Fault
 from steadyset.chaos.plan import Plan, make_plan
+from steadyset.chaos.targets import with_seed
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 from steadyset.rundir import FaultSpan, RunDir, Scenario
@@ -34,6 +35,8 @@ AIM = (
     click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the target."),
     click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Parameter of the fault, as YAML."),
 )
+TARGET = click.option("--target", required=True,
+                      help="A pod, node/NAME, or primary, replica, random, ordinal:N, majority, all.")  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 RUNS = click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True,
                     help="Folder below which the run's evidence is kept.")  # fmt: skip
@@ -77,6 +80,16 @@ def planned(
     """The plan of one fault under those caps."""
     in_force(caps)
     return make_plan(info, fault, namespace, target, params)
+
+
+def drawn(target: str) -> str:
+    """The target with its draw fixed, where it is drawn: what is planned is then what is hit, and can be repeated."""
+    return with_seed(target, new_seed())
+
+
+def new_seed() -> int:
+    """A seed for draws that were given none; it is printed, so that they can be repeated."""
+    return int.from_bytes(os.urandom(3)) + 1
 
 
 def in_force(caps: dict[str, str]) -> None:
