@@ -178,8 +178,8 @@ def watched(args: argparse.Namespace, info: ClusterInfo, churn: Churn, etcd: Etc
                 future.result()
             took = time.monotonic() - began
             everything = settle(etcd, path)
-            pods = churn.api().list_namespaced_pod(churn.namespace, field_selector="status.phase=Running", limit=1)
-            running = len(pods.items) + (pods.metadata.remaining_item_count or 0)
+            listed = churn.api().list_namespaced_pod(churn.namespace, _preload_content=False)
+            running = sum(pod["status"].get("phase") == "Running" for pod in json.loads(listed.data)["items"])
             assert observer._child is not None
             status = Path(f"/proc/{observer._child.pid}/status").read_text()
         relay.terminate()
