@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import sys
 import threading
 import time
 import urllib.error
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from steadyset.chaos import agent
 from steadyset.chaos.agent import server
 from steadyset.chaos.agent.node import Node
 from steadyset.chaos.agent.signing import HEADER, VALID_S, Done, sign
@@ -114,3 +117,15 @@ def test_every_verb_takes_a_node_first() -> None:
         assert first == ("node", "Node"), name
         assert verb.function.__name__ == name
     assert isinstance(Node(), Node)
+
+
+def test_the_agent_needs_nothing_but_the_standard_library() -> None:
+    """Its image has no more, and no part of steadyset besides this folder."""
+    foreign = []
+    for path in sorted(Path(str(agent.__file__)).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                named.append(node.module or "")
+            foreign += [f"{path.name}: {n}" for n in named if n.split(".")[0] not in sys.stdlib_module_names]
+    assert foreign == []
