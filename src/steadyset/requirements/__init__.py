@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from steadyset.errors import UsageError
 from steadyset.requirements.base import Requirement
+from steadyset.requirements.disruption import DISRUPTION
 from steadyset.requirements.regressions import REGRESSIONS
 from steadyset.requirements.scheduling import SCHEDULING
 from steadyset.requirements.statefulset import STATEFULSET
@@ -18,6 +19,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     *STORAGE,
     *SCHEDULING,
     *WORKLOADS,
+    *DISRUPTION,
     *REGRESSIONS,
 )
 

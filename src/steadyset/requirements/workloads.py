@@ -65,6 +65,11 @@ WORKLOADS: tuple[Requirement, ...] = (
         _STATIC,
     ),
     Requirement(
+        "DMN-STA-005",
+        "A static pod is started again with its node, without an API server.",
+        _STATIC,
+    ),
+    Requirement(
         "INI-ORD-001",
         "Init containers run one at a time, in their order, each to its end.",
         _INIT,
