@@ -26,6 +26,7 @@ class Answer(NamedTuple):
     server: str = ""
     epoch: int = -1
     error: str = ""
+    session: str = ""  # replaces the op's, where only the answer tells
 
 
 class Op(NamedTuple):
@@ -77,9 +78,7 @@ class Recorder:
             self.writer.complete(number, "info", error=f"load generator: {type(error).__name__}: {error}")
             raise
         latency_ms = (time.monotonic() - start) * 1000
-        self.writer.complete(
-            number, answer.outcome, answer.value, answer.values, answer.server, answer.epoch, answer.error
-        )
+        self.writer.complete(number, *answer)
         if self._ready is not None and answer.outcome == "ok" and op.f not in READS:
             self.writer.flush()
             self._ready.touch()

@@ -57,6 +57,13 @@ def test_violations_are_named(kind: str, ops: list[Op]) -> None:
     assert 1 <= len(found.data["witness_ops"]) <= 4
 
 
+def test_a_redelivery_that_came_first_says_nothing_of_order() -> None:
+    """Goal: a message whose first delivery was lost with its consumer comes late, flagged."""
+    late = [_send(0, 1), _send(10, 2), _take(20, 2), _take(30, 1, session="direct:a redelivered")]
+    assert DurableLog().check(history_of(late)).verdict == Verdict.PASS
+    assert DurableLog().check(history_of([*late[:3], _take(30, 1)])).data["kinds"] == ["reordered"]
+
+
 def test_good_ones_pass() -> None:
     """Goal: a queue drained and a log read to its end pass; reading a log twice is no duplicate."""
     for ops in (GOOD_QUEUE, GOOD_LOG, [*GOOD_LOG, _poll(20, 0, 1, 1, 2, process=8)]):

@@ -174,3 +174,37 @@ def test_registry_makes_checkers_by_rule() -> None:
         make_checker("nope")
     with pytest.raises(UsageError, match="unexpected keyword"):
         make_checker("split-brain", {"nope": 1})
+
+
+def _epochs(lost: set[int], last_ns: int = 90) -> list[Op]:
+    """Adds acknowledged each 1 s in two epochs of ten each, and a final read without `lost`."""
+    second = 10**9
+    adds = [
+        Op("add", v * second, v * second + last_ns, OK, v, key="k", process=v, server=f"pod-{v // 10}", epoch=v // 10)
+        for v in range(20)
+    ]
+    return [*adds, _final([v for v in range(20) if v not in lost], start=100 * second)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "window_s", "verdict", "borne"),
+    [
+        ({8, 9}, 0.0, Verdict.FAIL, 0),  # nothing is granted by default
+        ({8, 9}, 1.0, Verdict.PASS, 2),  # the last second of epoch 0
+        ({7, 8, 9}, 1.0, Verdict.FAIL, 2),  # one more than granted
+        ({9, 19}, 0.5, Verdict.PASS, 2),  # the end of each epoch
+        ({12}, 5.0, Verdict.FAIL, 0),  # in the middle of an epoch
+    ],
+)
+def test_a_bounded_loss(lost: set[int], window_s: float, verdict: Verdict, borne: int) -> None:
+    """Goal: an asynchronous store may lose the end of an epoch as far as it says, and that is counted."""
+    found = SetDurability(loss_window_s=window_s).check(history_of(_epochs(lost)))
+    assert found.verdict == verdict
+    assert found.data["lost_within_window"] == borne
+    assert len(found.data["lost"]) == len(lost) - borne
+
+
+def test_no_loss_is_granted_without_an_epoch() -> None:
+    """Goal: what was acknowledged without an epoch, or only seen by a read, has no end to be near to."""
+    ops = [op._replace(epoch=-1) for op in _epochs({19})]
+    assert SetDurability(loss_window_s=50.0).check(history_of(ops)).data["lost"] == [["k", 19]]

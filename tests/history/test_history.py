@@ -60,6 +60,16 @@ def test_clock_uncertainty_widens_every_interval(tmp_path: Path, clock_uncertain
     assert history.end[3] == FOREVER
 
 
+def test_a_completion_may_name_the_session(tmp_path: Path) -> None:
+    """Goal: what only the answer tells (a redelivery) replaces the session that was invoked, and nothing else does."""
+    with HistoryWriter(tmp_path / "a.arrows") as writer:
+        for session in ("", "direct:a redelivered"):
+            writer.complete(writer.invoke(0, "dequeue", "q", session="direct:a"), "ok", value=1, session=session)
+        writer.invoke(0, "dequeue", "q", session="direct:b")
+    history = load_history(tmp_path)
+    assert [history.name("session", i) for i in range(3)] == ["direct:a", "direct:a redelivered", "direct:b"]
+
+
 def test_several_generators_keep_their_processes_apart(tmp_path: Path) -> None:
     """Goal: process 0 of one generator is not process 0 of the other, and names and lists are merged."""
     _write_sample(tmp_path / "a.arrows")

@@ -189,3 +189,34 @@ def test_kafka_waits_for_two_unless_told_not_to() -> None:
         stack.variant, stack._workspace = variant, Workspace.__new__(Workspace)
         stack._workspace.name = "space"
         assert stack.load_params()["acks"] == acks
+
+
+def configuration(stack: str, variant: str, kind: str, key: str) -> list[str]:
+    (found,) = of_kind(objects(stack_class(stack), variant, info()), kind)
+    text: str = (found.get("data") or found["stringData"])[key]
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def test_a_redis_primary_needs_a_majority_unless_told_not_to() -> None:
+    """The variant differs in that one line; sentinels wait longer than a cut-off primary goes on acknowledging."""
+    correct, broken = (configuration("redis", v, "ConfigMap", "redis.conf") for v in ("", "no-min-replicas"))
+    assert set(correct) ^ set(broken) == {"min-replicas-to-write 2", "min-replicas-to-write 0"}
+    sentinel = configuration("redis", "", "ConfigMap", "sentinel.conf")
+    (lag_s,) = (int(line.split()[1]) for line in correct if line.startswith("min-replicas-max-lag"))
+    (down_ms,) = (int(line.split()[-1]) for line in sentinel if "down-after-milliseconds" in line)
+    assert down_ms >= 1000 * (lag_s + 2)
+    assert any(line.startswith("sentinel monitor primary redis-0.DOMAIN 6379 3") for line in sentinel)
+
+
+def test_rabbitmq_ignores_partitions_only_where_it_says() -> None:
+    """The variant is another release with mirrors of classic queues; nobody's password or cookie is in two runs."""
+    lines = {v: configuration("rabbitmq", v, "Secret", "rabbitmq.conf") for v in ("", "ignore-partitions")}
+    assert "cluster_partition_handling = pause_minority" in lines[""]
+    assert "cluster_partition_handling = ignore" in lines["ignore-partitions"]
+    images = {}
+    for variant in lines:
+        (statefulset,) = of_kind(objects(stack_class("rabbitmq"), variant, info()), "StatefulSet")
+        images[variant] = statefulset["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[0]
+        assert stack_class("rabbitmq")().images_of(variant) == (images[variant].rpartition("/")[2],)
+    secrets = [of_kind(objects(stack_class("rabbitmq"), "", info()), "Secret")[0]["stringData"] for _ in range(2)]
+    assert not {secrets[0][n] for n in ("cookie", "password")} & {secrets[1][n] for n in ("cookie", "password")}

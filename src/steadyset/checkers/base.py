@@ -188,6 +188,7 @@ def conclude(
     details = unknowns(counts.get("unknown", 0), resolved) | dict(data or {})
     if found and not (found[0].needs_all and (not history.complete or found[0].kind == "not unique")):
         details |= {"kind": found[0].kind, "violations": len(found)}
+        details["kinds"] = [violation.kind for violation in found]
         return judgement(
             checker,
             Verdict.FAIL,

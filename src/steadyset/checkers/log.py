@@ -14,14 +14,13 @@ import numpy as np
 
 from steadyset.checkers.adds import Adds
 from steadyset.checkers.base import DATA_MAX, Violation, by_key, conclude, listed, shown, unique_ops
-from steadyset.checkers.log_order import inversion, offset_violation
+from steadyset.checkers.log_order import inversion, offset_violation, redelivered
 from steadyset.errors import UsageError
 from steadyset.history import INFO, NIL, OK, History
-from steadyset.history.columns import Ints
+from steadyset.history.columns import Ints, Mask
 from steadyset.verdict import Judgement
 
 DUPLICATES: Final = ("never", "flagged", "allowed")
-REDELIVERED: Final = "redelivered"
 DELIVERING: Final = ("dequeue", "drain", "poll")
 
 
@@ -53,7 +52,7 @@ class Deliveries:
         order = np.lexsort((found.place, history.start[found.op], history.process[found.op]))
         return cls(found.op[order], found.value[order], found.offset[order], found.place[order])
 
-    def pick(self, mask: Ints) -> Deliveries:
+    def pick(self, mask: Ints | Mask) -> Deliveries:
         """These deliveries alone."""
         return Deliveries(self.op[mask], self.value[mask], self.offset[mask], self.place[mask])
 
@@ -102,6 +101,7 @@ class DurableLog:
             violations += self._check_key(history, ops, report)
         data = {
             "lost": report.lost[:DATA_MAX],
+            "lost_count": len(report.lost),
             "undelivered": report.undelivered,
             "excused_by_unknown_dequeues": report.excused,
             "recovered": report.counts["unknown_observed"],
@@ -194,13 +194,13 @@ class DurableLog:
         report.counts["duplicates"] += len(again)
         if self.duplicates == "allowed" or not len(again):
             return None
-        flagged = np.array([name.endswith(REDELIVERED) for name in history.names["session"]] or [False])
+        flagged = redelivered(history, got.op)
         losses = np.sort(history.start[takes[history.outcome[takes] == INFO]])
         for n in again.tolist():
             one, other = int(got.op[order[n - 1]]), int(got.op[order[n]])
             attempts = int(adds.attempts[at[order[n]]])
             lost_between = np.searchsorted(losses, history.end[other]) > np.searchsorted(losses, history.start[one])
-            excused = bool(flagged[history.session[other]]) or bool(lost_between) or attempts > 1
+            excused = bool(flagged[order[n]]) or bool(lost_between) or attempts > 1
             if self.duplicates == "never" or not excused:
                 value = shown(int(adds.values[at[order[n]]]))
                 line = "the second delivery is not flagged as one, and no consumer was lost between them"

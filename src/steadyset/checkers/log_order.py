@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,10 +10,18 @@ from steadyset.checkers.adds import Adds
 from steadyset.checkers.base import Violation, shown, unique_ops
 from steadyset.checkers.zones import keyed
 from steadyset.history import NIL, History
-from steadyset.history.columns import Ints
+from steadyset.history.columns import Ints, Mask
+
+REDELIVERED: Final = "redelivered"
 
 if TYPE_CHECKING:
     from steadyset.checkers.log import Deliveries
+
+
+def redelivered(history: History, ops: Ints) -> Mask:
+    """Which of the deliveries `ops` the broker flagged as second ones."""
+    flagged = np.array([name.endswith(REDELIVERED) for name in history.names["session"]] or [False])
+    return flagged[history.session[ops]]
 
 
 def offset_violation(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
@@ -67,7 +75,12 @@ def _polls(history: History, got: Deliveries, has: Ints, known: Ints) -> Violati
 
 
 def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
-    """First deliveries of one producer's messages in another order than it sent them."""
+    """First deliveries of one producer's messages in another order than it sent them.
+
+    Where the first one known is flagged as a second one, the true first was lost with its consumer: it says nothing.
+    """
+    first = ~redelivered(history, got.op)
+    got, at = got.pick(first), at[first]
     if not len(at):
         return None
     start, end = history.start[got.op], history.end[got.op]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from steadyset.checkers.base import DATA_MAX, by_key, judgement, listed, unknowns
+from steadyset.checkers.base import DATA_MAX, NS_PER_S, by_key, judgement, listed, unknowns
 from steadyset.history import FAIL, OK, History
 from steadyset.history.columns import Ints, Mask
 from steadyset.verdict import Judgement, Verdict
@@ -21,6 +21,8 @@ class _Found:
     lost: list[tuple[str, int, int, int]] = field(default_factory=list)  # key, value, add, read without it
     phantom: list[tuple[str, int, int, int, str]] = field(default_factory=list)  # key, value, read, add or -1, why
     duplicate: list[tuple[str, int, int]] = field(default_factory=list)  # key, value, read
+    borne: int = 0  # lost within the window that is granted
+    borne_ns: int = 0  # the earliest of them was acknowledged this long before its epoch's last acknowledgement
     without_final: list[str] = field(default_factory=list)
     acknowledged: int = 0
     judged: int = 0
@@ -38,11 +40,14 @@ class SetDurability:
     """Every acknowledged `add` is in the final `read-all` of its key, and every value read was added.
 
     `acknowledged_min`: fewer acknowledged adds prove nothing (INVALID). Final reads carry session "final"; with
-    `any_read_is_final` the last successful read of each key serves, for histories from elsewhere.
+    `any_read_is_final` the last successful read of each key serves, for histories from elsewhere. `loss_window_s` is
+    for stores that replicate asynchronously and bound what that may cost: an acknowledged add may be lost if its
+    epoch acknowledged its last one at most that many seconds later, which is then counted and no violation.
     """
 
     acknowledged_min: int = 1
     any_read_is_final: bool = False
+    loss_window_s: float = 0.0
     rule: ClassVar[str] = "set-durability"
     claim: ClassVar[str] = "An acknowledged write survives: it is in the final read, and nothing is that nobody wrote."
 
@@ -109,10 +114,20 @@ class SetDurability:
         found.late += int((acked & (acked_at >= began)).sum())
         owed = maybe & ((acked & (acked_at < began)) | (seen < began))
         found.judged += int(owed.sum())
-        for i in np.flatnonzero(owed & ~present).tolist():
+        lost = owed & ~present
+        if self.loss_window_s and lost.any():
+            lost &= ~self._bear(_before_end_of_epoch(history, adds, an_add), lost & acked, found)
+        for i in np.flatnonzero(lost).tolist():
             found.lost.append((key, int(values[i]), int(an_add[i]) if acked[i] else int(seen_in[i]), final))
         found.took_effect += int((unknown & present).sum())
         found.no_effect += int((unknown & ~present & ~owed).sum())
+
+    def _bear(self, before_end: Ints, lost: Mask, found: _Found) -> Mask:
+        """Which of the lost ones may be, counted."""
+        borne: Mask = lost & (before_end <= int(self.loss_window_s * NS_PER_S))
+        found.borne += int(borne.sum())
+        found.borne_ns = max([found.borne_ns, *before_end[borne].tolist()])
+        return borne
 
     def _judge(self, history: History, found: _Found) -> Judgement:
         observed = {
@@ -126,12 +141,15 @@ class SetDurability:
         resolved = {"final read shows it": found.took_effect, "final read lacks it": found.no_effect}
         data = {
             "lost": [[key, value] for key, value, *_ in found.lost[:DATA_MAX]],
+            "lost_count": len(found.lost),
             "phantom": [[key, value] for key, value, *_ in found.phantom[:DATA_MAX]],
             "duplicate": [[key, value] for key, value, _ in found.duplicate[:DATA_MAX]],
             "unknown_took_effect": found.took_effect,
             "unknown_no_effect": found.no_effect,
             **unknowns(found.unknown, resolved),
             "acknowledged_after_final_read": found.late,
+            "lost_within_window": found.borne,
+            "lost_window_s": found.borne_ns / NS_PER_S,
         }
         torn_phantoms = not history.complete and all(entry[3] < 0 for entry in found.phantom)
         phantom = [] if torn_phantoms else found.phantom
@@ -153,6 +171,11 @@ class SetDurability:
             f"all {found.judged} acknowledged adds are in the final reads; of {found.unknown} unknown ones "
             f"{found.took_effect} took effect, {found.no_effect} did not"
         )
+        if found.borne:
+            summary = (
+                f"{found.borne} of {found.judged} acknowledged adds are lost, all of the last "
+                f"{found.borne_ns / NS_PER_S:.1f} s of their epochs ({self.loss_window_s:g} s are granted)"
+            )
         return judgement(self, Verdict.PASS, summary, history=history, observed=observed, data=data)
 
     def _fail(
@@ -166,7 +189,8 @@ class SetDurability:
         parts, lines, ops = [], [], []
         if found.lost:
             key, value, add, final = found.lost[0]
-            parts.append(f"{len(found.lost)} of {found.judged} acknowledged adds are lost")
+            beyond = f", {found.borne} more within the {self.loss_window_s:g} s granted" if found.borne else ""
+            parts.append(f"{len(found.lost)} of {found.judged} acknowledged adds are lost{beyond}")
             ops += [add, final]
             lines.append(f"{value} on {key or 'the set'} is not in that final read")
             lines.append(f"lost: {listed([v for _, v, *_ in found.lost])}")
@@ -195,6 +219,19 @@ class SetDurability:
             observed=observed,
             data=data,
         )
+
+
+def _before_end_of_epoch(history: History, adds: Ints, chosen: Ints) -> Ints:
+    """For each of the `chosen` adds, ns from its acknowledgement to its epoch's last; for ever without an epoch."""
+    known = adds[(history.outcome[adds] == OK) & (history.epoch[adds] >= 0)]
+    epochs, of = np.unique(history.epoch[known], return_inverse=True)
+    last = np.zeros(len(epochs), dtype=np.int64)
+    np.maximum.at(last, of, history.end[known])
+    at = np.searchsorted(epochs, history.epoch[chosen])
+    found = np.full(len(chosen), np.iinfo(np.int64).max)
+    has = (history.outcome[chosen] == OK) & (history.epoch[chosen] >= 0)
+    found[has] = last[at[has]] - history.end[chosen[has]]
+    return found
 
 
 def _any(of: Ints, mask: Mask, count: int) -> Mask:

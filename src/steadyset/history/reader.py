@@ -137,7 +137,7 @@ def _load_file(file: Path) -> History:
     names: dict[str, list[str]] = {}
     for column in NAMED:
         all_codes, names[column] = _names(table, column)
-        codes[column] = all_codes[from_last if column in ("server", "error") else invoked]
+        codes[column] = all_codes[from_last if column in ("server", "error", "session") else invoked]
     lists = table["values"]
     lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     if isinstance(lists, pa.ChunkedArray):

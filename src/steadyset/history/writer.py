@@ -130,10 +130,12 @@ class HistoryWriter:
         server: str = "",
         epoch: int = -1,
         error: str = "",
+        session: str = "",
     ) -> None:
         """Record how `op` ended: "ok" it took effect, "fail" it did not and never will, "info" nobody knows.
 
-        `value` is what came back (a read's value, the current value of a failed cas, a counter's new value).
+        `value` is what came back (a read's value, the current value of a failed cas, a counter's new value); `session`
+        replaces the one that was invoked, where only the answer tells (a delivery that is flagged as a second one).
         """
         now = time.monotonic_ns()
         type_ = _TYPES.get(outcome)
@@ -144,8 +146,8 @@ class HistoryWriter:
                     f"history {self.generator}: cannot complete op {op} as {outcome!r}",
                     expected="an invoked, not yet completed op, and one of ok, fail, info",
                 )
-            process, f, key, session = known
-            row = (op, type_, now, process, f, key, value, None, values, server, session, error, epoch)
+            process, f, key, invoked = known
+            row = (op, type_, now, process, f, key, value, None, values, server, session or invoked, error, epoch)
             self._append(row, now)
 
     def _append(self, row: _Row, now: int) -> None:
