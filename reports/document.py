@@ -21,6 +21,7 @@ from steadyset.errors import SteadysetError, UsageError
 from steadyset.history import load_history
 from steadyset.judge import Expectation, certified
 from steadyset.reports import lanes, metrics, series
+from steadyset.reports.matrix import matrix_rows
 from steadyset.requirements import blamed
 from steadyset.rundir import FaultSpan, RunDir, Scenario
 from steadyset.trace import Trace, load_trace
@@ -140,6 +141,7 @@ def build_document(run: RunDir, changes: dict[str, list[dict[str, Any]]] | None 
         },
         "seconds": _run_seconds(scenarios),
         "scenarios": tested,
+        "matrix": matrix_rows(tested),
         "not_tested": not_tested,
         "changes": changes or {},
     }

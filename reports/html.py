@@ -13,6 +13,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from steadyset.reports.matrix import harm, recovery
 from steadyset.reports.timeline import RATE_NAMES, STAGES, WIDTHS, timeline_svg
 from steadyset.rundir import RunDir
 
@@ -72,6 +73,9 @@ def _environment() -> jinja2.Environment:
     environment.globals.update(
         marks=MARKS,
         metrics=METRICS,
+        harm=harm,
+        recovery=recovery,
+        as_seconds=seconds,
         style=Markup((TEMPLATES / "page.css").read_text()),
         script=Markup((TEMPLATES / "page.js").read_text()),
     )

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steadyset.reports.html import MARKS, meaning, seconds
+from steadyset.reports.matrix import harm, recovery
 
 STYLES = {"PASS": "bold green", "FAIL": "bold red", "INVALID": "bold yellow", "ERROR": "bold magenta"}
 WIDE_COLUMNS = 100  # narrower terminals do without the rules' count and the time to recover
@@ -53,6 +54,8 @@ def print_verdicts(document: dict[str, Any], console: Console | None = None, *, 
         row += [_longest(measured, "first_ack_s")] if wide else []
         table.add_row(*row)
     console.print(table)
+    if document.get("matrix"):
+        console.print(_matrix(document["matrix"]))
     for scenario in document["scenarios"]:
         _explain(scenario, console)
     if document["not_tested"]:
@@ -69,6 +72,29 @@ def print_verdicts(document: dict[str, Any], console: Console | None = None, *, 
     console.print(verdict_text(document["verdict"]), meaning(document), soft_wrap=True)
     if page:
         console.print(f"page: {escape(page)}", soft_wrap=True)
+
+
+def _matrix(rows: list[dict[str, Any]]) -> Table:
+    """Stack x fault -> verdict, outage, overlap of two primaries, harm, recovery."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    for name in ("stack", "fault", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for name in ("no acks", "overlap"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("harm", overflow="fold")
+    table.add_column("recovery", overflow="fold", ratio=1)
+    for row in rows:
+        name = f"{row['stack']} ({row['variant']})" if row["variant"] else row["stack"]
+        table.add_row(
+            Text(name),
+            Text(row["cell"]),
+            verdict_text(row["verdict"]),
+            seconds(row["without_acks_s"]),
+            seconds(row["overlap_s"]),
+            Text(harm(row)),
+            Text(recovery(row, seconds)),
+        )
+    return table
 
 
 def _longest(measured: list[dict[str, Any]], name: str) -> str:

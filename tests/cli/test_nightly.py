@@ -181,3 +181,11 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(tmp_path: Path, monkeyp
         CliRunner().invoke(
             nightly.command, ["--plan", "--suite", "failover", "--faults", "detach"], catch_exceptions=False
         )
+
+
+def test_cells_of_the_matrix_are_named_like_faults() -> None:
+    """A cell goes by its own name, `matrix` is all of them, and a typing error lists both kinds."""
+    assert nightly.fault_names("kill-all, drain, matrix") == ["kill-all", "node-drain", "matrix"]
+    with pytest.raises(UsageError, match="kil-all") as caught:
+        nightly.fault_names("kil-all")
+    assert "kill-all" in caught.value.expected and "pod-kill" in caught.value.expected

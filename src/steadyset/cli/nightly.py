@@ -33,7 +33,11 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 @config_option("nightly")
 @click.option("--stack", default="probe", show_default=True, help="Reference stack to deploy.")
 @click.option("--variant", default="", help="Deliberate mis-configuration of it; it must be found.")
-@click.option("--faults", default="", help="Comma-separated: kill, drain, detach, partition. All by default.")
+@click.option(
+    "--faults",
+    default="",
+    help="Comma-separated: kill, drain, detach, partition, …, or cells of the matrix: kill-all, …; or matrix, for all.",
+)
 @click.option("--controls", is_flag=True, help="Run the negative controls too: each must fail as it says.")
 @click.option("--suite", "suites", default="", help="Comma-separated suites (folders of suites/). All by default.")
 @click.option("--cluster-name", default="default", show_default=True, help="Embedded cluster to use or to bring up.")
@@ -121,16 +125,24 @@ def suite_paths(names: str) -> list[str]:
 
 
 def fault_names(names: str) -> list[str]:
-    """Full names of the faults given by full or short name ("kill" is pod-kill); UsageError for an unknown one."""
-    from steadyset.chaos.faults import FAULTS
+    """Full names of the faults given by full or short name ("kill" is pod-kill), and cells of the matrix by theirs.
 
+    UsageError for an unknown one.
+    """
+    from steadyset.chaos.faults import FAULTS
+    from steadyset.fixtures.matrix import ALL_CELLS, CELLS
+
+    cells = (ALL_CELLS, *(cell.name for cell in CELLS))
     found = []
     for name in (part.strip() for part in names.split(",")):
         if not name:
             continue
+        if name in cells:
+            found.append(name)
+            continue
         matches = [f.name for f in FAULTS if f.name == name] or [f.name for f in FAULTS if f.name.endswith(f"-{name}")]
         if len(matches) != 1:
-            known = ", ".join(f.name for f in FAULTS)
+            known = ", ".join((*(f.name for f in FAULTS), *cells))
             raise UsageError(f"{name} names no single fault", expected=f"some of: {known}", seen=name)
         found += matches
     return found
