@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +11,6 @@ import pytest
 from steadyset.checkers import make_checker
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
 from steadyset.errors import DeadlineError, UsageError
-from steadyset.fixtures.preload import preload
 from steadyset.fixtures.stacks import Deadlines, stack_class
 from steadyset.fixtures.stacks.postgresql import PostgreSQL
 from steadyset.fixtures.stacks.probe import Probe
@@ -21,23 +19,7 @@ from steadyset.load.runner import LoadRun
 from steadyset.wait import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-OWN_CLUSTER = "stacktest"
 PROGRESS_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """An embedded cluster: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root for an embedded cluster")
-    from steadyset.fixtures.clusters import embedded
-
-    given = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    info = embedded.ensure_up(given or OWN_CLUSTER, image_names=("probe", "postgresql"))
-    preload(info, ("probe", "postgresql"), lambda line: None)
-    yield info
-    if not given:
-        embedded.down(OWN_CLUSTER)
 
 
 @pytest.fixture
