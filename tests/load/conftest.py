@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ import pytest
 
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.load import runner
+
+CHILD_S = 120.0  # the imports alone take half a minute on a machine that is busy
 
 
 class NoForwarder:
@@ -73,3 +78,30 @@ def probes(start_probe: Callable[..., Any], tmp_path: Path) -> Iterator[Probes]:
     folder = tmp_path / "volumes"
     folder.mkdir()
     yield Probes(start_probe, folder)
+
+
+# Each script runs where a load process would: Locust imported first. It prints one JSON document.
+PROLOGUE = """
+import locust, json, sys
+from steadyset.load.recorder import Op
+args = json.loads(sys.argv[1])
+"""
+
+
+def _run_child(script: str, **args: Any) -> Any:
+    """Run a script in a process of its own and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + script, json.dumps(args)],
+        capture_output=True,
+        text=True,
+        timeout=CHILD_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def run_child() -> Callable[..., Any]:
+    """Runs a script where a load process would: Locust is imported first. Returns the JSON document it prints."""
+    return _run_child
