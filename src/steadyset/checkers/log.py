@@ -48,7 +48,9 @@ class Deliveries:
             value.append(got)
             offset.append(values[::2][: len(got)] if polls[i] else np.full(len(got), NIL))
             place.append(np.arange(len(got)))
-        found = cls(*(np.concatenate(column).astype(np.int64) for column in (op, value, offset, place)))
+        found = cls(*(np.concatenate(column).astype(np.int64, copy=False) for column in (op, value, offset, place)))
+        if len(op) == 1:
+            return found  # dequeues alone are in order already
         order = np.lexsort((found.place, history.start[found.op], history.process[found.op]))
         return cls(found.op[order], found.value[order], found.offset[order], found.place[order])
 
@@ -188,8 +190,8 @@ class DurableLog:
         self, history: History, adds: Adds, got: Deliveries, at: Ints, takes: Ints, report: _Report
     ) -> Violation | None:
         queue = got.offset == NIL  # reading a log again is no duplicate; two offsets of one value are
-        order = np.lexsort((history.start[got.op], at))
-        order = order[queue[order]]
+        more = np.flatnonzero(queue & (np.bincount(at[queue], minlength=len(adds.values)) > 1)[at])
+        order = more[np.lexsort((history.start[got.op[more]], at[more]))]
         again = np.flatnonzero(at[order][1:] == at[order][:-1]) + 1
         report.counts["duplicates"] += len(again)
         if self.duplicates == "allowed" or not len(again):

@@ -55,7 +55,7 @@ def _polls(history: History, got: Deliveries, has: Ints, known: Ints) -> Violati
     """Per consumer and session, offsets rise and leave out nothing that is known to be there."""
     op = got.op[has]
     rank = np.searchsorted(known, got.offset[has])
-    order = np.lexsort((np.arange(len(op)), history.session[op], history.process[op]))
+    order = np.lexsort((history.session[op], history.process[op]))
     process, session = history.process[op][order], history.session[op][order]
     same = (process[1:] == process[:-1]) & (session[1:] == session[:-1])
     step = np.diff(rank[order])
@@ -84,8 +84,10 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
     if not len(at):
         return None
     start, end = history.start[got.op], history.end[got.op]
-    order = np.lexsort((np.arange(len(at)), start, at))
-    lead = order[np.append(True, at[order][1:] != at[order][:-1])]  # the first delivery of each value
+    lead = np.arange(len(at))  # the first delivery of each value
+    if np.bincount(at).max() > 1:
+        order = np.lexsort((start, at))
+        lead = order[np.append(True, at[order][1:] != at[order][:-1])]
     value = at[lead]
     single = adds.attempts[value] == 1
     lead, value = lead[single], value[single]
@@ -103,7 +105,7 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
         return _inverted(history, adds, got, lead, value, int(mine[np.argmax(begin[mine])]), later)
     # within one consumer: by the order in which it got them
     consumer = history.process[got.op[lead]]
-    group = np.lexsort((np.arange(len(lead)), consumer, producer))
+    group = np.lexsort((consumer, producer))
     same = (consumer[group][1:] == consumer[group][:-1]) & (producer[group][1:] == producer[group][:-1])
     bad = np.flatnonzero(same & (np.diff(lead[group]) < 0))
     if len(bad):
