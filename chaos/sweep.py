@@ -16,7 +16,7 @@ from steadyset.chaos.faults import FAULTS, fault_named
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located
 from steadyset.clusterinfo import ClusterInfo
-from steadyset.errors import SteadysetError
+from steadyset.errors import InstrumentError, SteadysetError
 from steadyset.wait import pause
 
 OBSERVE_POLL_S = 0.5
@@ -37,9 +37,20 @@ class Swept(msgspec.Struct, kw_only=True):
 
 
 def undo_record(info: ClusterInfo, record: Record, kube: Kube | None = None) -> list[str]:
-    """Undo one fault by its record and take the record out of both ledgers. Returns what was done, in lines."""
+    """Undo one fault by its record and take the record out of both ledgers. Returns what was done, in lines.
+
+    InstrumentError for a record that its fault cannot read: another version of steadyset wrote it.
+    """
     kube = kube or Kube(info)
-    lines: list[str] = fault_named(record.fault).load().undo(info, kube, record)
+    try:
+        lines: list[str] = fault_named(record.fault).load().undo(info, kube, record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InstrumentError(
+            f"the record of {record.fault} on {record.target} cannot be read: {error!r}",
+            expected="a record of this version of steadyset",
+            seen=str(record.undo),
+            do="undo it by hand, or with the version that wrote it",
+        ) from error
     ClusterLedger(info, kube, record.namespace).remove(record.id)
     HostLedger(info).remove(record.id)
     return lines or ["nothing was left to undo"]

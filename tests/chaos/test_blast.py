@@ -149,10 +149,17 @@ def assert_says(error: SteadysetError, why: str) -> None:
     assert error.do or error.expected
 
 
+def skip_incapable(cluster: ClusterInfo, fault: Fault) -> None:
+    """What the cluster cannot do is refused for that, before anything else is looked at."""
+    if lacking := [c for c in fault.capabilities if not cluster.can(c)]:
+        pytest.skip(f"not tested: {fault} needs {', '.join(lacking)}")
+
+
 @cluster_test
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.target == "pod"], ids=str)
 def test_a_namespace_that_did_not_opt_in_is_refused(cluster: ClusterInfo, closed: str, fault: Fault) -> None:
     """Every fault with a namespaced target; the error has the command that opens the namespace."""
+    skip_incapable(cluster, fault)
     with pytest.raises(UsageError, match="not open to faults") as caught:
         fault.load().inject(cluster.path, "member-0", namespace=closed)
     assert caught.value.do.endswith(f"kubectl label namespace {closed} {OPT_IN}={ALLOWED}")
@@ -166,6 +173,7 @@ def test_no_fault_gets_around_the_caps(
     cluster: ClusterInfo, kube: Kube, ready: str, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     """With caps of zero every fault on a pod or node is refused, before anything is done."""
+    skip_incapable(cluster, fault)
     monkeypatch.setenv(f"{VARIABLE}MAX_PODS", "0")
     monkeypatch.setenv(f"{VARIABLE}MAX_NODES", "0")
     before = state(cluster, kube, ready)
@@ -199,7 +207,7 @@ def test_two_that_begin_at_the_same_moment_do_not_both_go_on(
     """The other one's record appears between the first look and ours: it is looked again once ours is written."""
     monkeypatch.delenv(f"{VARIABLE}MAX_NODES", raising=False)
     nodes = sorted(n["metadata"]["name"] for n in kube.items("/api/v1/nodes"))
-    other = new_record("node-cordon", ready, f"node/{nodes[1]}", 60.0, {"node": nodes[1]})
+    other = new_record("node-cordon", ready, f"node/{nodes[1]}", 60.0, {"nodes": [nodes[1]]})
     other.nodes = (nodes[1],)
     write = ClusterLedger.write
 
@@ -311,7 +319,7 @@ def test_a_fault_that_adds_nothing_to_a_cordon_is_still_counted_once(
 ) -> None:
     """A node that another fault of ours holds is one node: the same node may be hit again, another may not."""
     nodes = sorted(n["metadata"]["name"] for n in kube.items("/api/v1/nodes"))
-    record = new_record("node-cordon", ready, f"node/{nodes[0]}", 60.0, {"node": nodes[0]})
+    record = new_record("node-cordon", ready, f"node/{nodes[0]}", 60.0, {"nodes": [nodes[0]]})
     record.nodes = (nodes[0],)
     ledger = ClusterLedger(cluster, kube, ready)
     ledger.write(record)

@@ -301,7 +301,7 @@ def _cmdline(pid: int) -> str:
 def test_another_machines_live_fault_is_left_alone(cluster: ClusterInfo, kube: Kube, ready: str) -> None:
     """A record of another host that is renewed stays; once nobody renews it, it is an orphan."""
     ledger = ClusterLedger(cluster, kube, ready)
-    record = new_record("node-drain", ready, "member-0", 2.5, {"node": "node-1"})
+    record = new_record("node-drain", ready, "member-0", 2.5, {"nodes": ["node-1"]})
     record.host = "elsewhere"
     ledger.write(record)
     renewing = subprocess.Popen([sys.executable, "-c", RENEWER, cluster.path, record.id], stdin=subprocess.PIPE)

@@ -12,8 +12,9 @@ import pytest
 from steadyset.chaos.cordon import cordon, our_cordons
 from steadyset.chaos.kube import Kube
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, new_record
-from steadyset.chaos.sweep import Swept
+from steadyset.chaos.sweep import Swept, undo_record
 from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InstrumentError
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +36,7 @@ def test_bad_input_is_exit_code_2(tmp_path: Path) -> None:
 def test_orphan_is_shown_then_undone(cluster: ClusterInfo, kube: Kube) -> None:
     """A dry run changes nothing; the real one undoes; the next one finds nothing. A cordon without a record is said."""
     node = sorted(n["metadata"]["name"] for n in kube.items("/api/v1/nodes"))[0]
-    record = new_record("node-cordon", "default", f"node/{node}", 0.0, {"node": node})
+    record = new_record("node-cordon", "default", f"node/{node}", 0.0, {"nodes": [node]})
     record.found = {f"node {node} unschedulable": "False"}
     HostLedger(cluster).write(record)
     ClusterLedger(cluster, kube, "default").write(record)
@@ -64,3 +65,12 @@ def test_orphan_is_shown_then_undone(cluster: ClusterInfo, kube: Kube) -> None:
             "spec": {"unschedulable": None},
         },
     )
+
+
+def test_a_record_of_another_version_is_said_to_be_one() -> None:
+    """One that its fault cannot read does not end the sweep of the others."""
+    record = new_record("node-cordon", "default", "node/n", 0.0, {"node": "n"})
+    info = ClusterInfo(name="c", provider="embedded", kubeconfig="")
+    with pytest.raises(InstrumentError, match="cannot be read: KeyError\\('nodes'\\)") as caught:
+        undo_record(info, record, object())  # type: ignore[arg-type]
+    assert str(caught.value.seen) == "{'node': 'n'}"
