@@ -41,6 +41,18 @@ DISRUPTION: tuple[Requirement, ...] = (
         ("at-most-one-per-identity", "set-durability", "promise"),
     ),
     Requirement(
+        "DIS-OFF-002",
+        "Once a node without power is tainted out of service, its members run elsewhere, with their volumes and data.",
+        _SHUTDOWN + "#non-graceful-node-shutdown",
+        ("stable-identity", "set-durability", "promise"),
+    ),
+    Requirement(
+        "DIS-DEL-001",
+        "The pods of a node whose object is deleted are replaced by pods of the same identities and data.",
+        _NODE + "#management",
+        ("stable-identity", "set-durability"),
+    ),
+    Requirement(
         "DIS-CTL-001",
         "A rollout goes on where it was when the API server restarts.",
         _CONTROLLER,

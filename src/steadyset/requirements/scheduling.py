@@ -53,6 +53,26 @@ SCHEDULING: tuple[Requirement, ...] = (
         _SPREAD,
     ),
     Requirement(
+        "SCH-TNT-001",
+        "No pod that does not tolerate the taint of a node is scheduled to it.",
+        _TAINT,
+    ),
+    Requirement(
+        "SCH-TNT-002",
+        "A NoExecute taint evicts pods that do not tolerate it at once.",
+        _TAINT,
+    ),
+    Requirement(
+        "SCH-TNT-003",
+        "A pod that tolerates a NoExecute taint for tolerationSeconds is evicted after them, not before.",
+        _TAINT + "#taint-based-evictions",
+    ),
+    Requirement(
+        "SCH-TNT-004",
+        "A pod that tolerates a NoExecute taint without a limit stays.",
+        _TAINT,
+    ),
+    Requirement(
         "SCH-PRE-001",
         "A pod of higher priority that finds no place evicts pods of lower priority.",
         _PRIORITY + "#preemption",

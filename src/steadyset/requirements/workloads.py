@@ -45,6 +45,16 @@ WORKLOADS: tuple[Requirement, ...] = (
         TASKS + "manage-daemon/update-daemon-set/",
     ),
     Requirement(
+        "DMN-NOD-001",
+        "A node that joins gets a pod of every DaemonSet.",
+        _DS,
+    ),
+    Requirement(
+        "DMN-NOD-002",
+        "The pods of a node that leaves are garbage collected.",
+        CONCEPTS + "workloads/pods/pod-lifecycle/#pod-garbage-collection",
+    ),
+    Requirement(
         "DMN-STA-001",
         "A static pod is mirrored by a pod of the API server that bears its node's name.",
         _STATIC,
