@@ -7,7 +7,8 @@ from pathlib import Path
 
 from steadyset.chaos.act import Act
 from steadyset.chaos.inside import need_node_exec, start_time
-from steadyset.chaos.kube import UnreachableError
+from steadyset.chaos.kube import Kube, UnreachableError
+from steadyset.chaos.ledger import Record
 from steadyset.chaos.machine import machine_command
 from steadyset.chaos.targets import Victim, node_ready, resolve
 from steadyset.clusterinfo import ClusterInfo
@@ -60,6 +61,13 @@ def daemon_processes(info: ClusterInfo, name: str) -> list[list[int]]:
         raise UsageError(f"daemon {name} of cluster {info.name} does not run", do="steadyset cluster status") from None
     pids = [int(child) for child in children] if inner else [pid]
     return [[p, start_time(p)] for p in pids]
+
+
+def start_daemons(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
+    """Start the daemons of this record; needs this machine only, not the API server."""
+    for daemon in record.undo["daemons"]:
+        switch_daemon(info, "start", daemon)
+    return [f"{daemon} runs" for daemon in record.undo["daemons"]]
 
 
 def switch_daemon(info: ClusterInfo, verb: str, name: str) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from steadyset.chaos.act import begin
-from steadyset.chaos.daemons import aim_at_daemons, is_another, is_well, see_daemon, switch_daemon
+from steadyset.chaos.daemons import aim_at_daemons, is_another, is_well, see_daemon, start_daemons, switch_daemon
 from steadyset.chaos.fault import TTL_S, Fault, Lease
-from steadyset.chaos.kube import Kube
-from steadyset.chaos.ledger import Record
 from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
-from steadyset.clusterinfo import ClusterInfo
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
 
@@ -43,13 +40,7 @@ def inject(
     return act.report()
 
 
-def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
-    """Start the daemons of this record; needs this machine only, not the API server."""
-    for daemon in record.undo["daemons"]:
-        switch_daemon(info, "start", daemon)
-    return [f"{daemon} runs" for daemon in record.undo["daemons"]]
-
-
+undo = start_daemons
 prove_bite = bite_probe(FAULT, is_another, "the daemon is another process", see_daemon)
 heal = heal_action(FAULT, undo)
 prove_heal = heal_probe(FAULT, is_well, "the daemon runs and its cluster is well", see_daemon)
