@@ -64,6 +64,14 @@ DEFECTS = (
         "set-durability",
     ),
     Defect("postgresql", "replica-reads", "none", "test_reads_from_a_lagging_replica", "linearizable-register"),
+    Defect(
+        "redis",
+        "no-min-replicas",
+        "partition",
+        "test_primary_that_needs_no_replicas_under_partition",
+        "set-durability",
+    ),
+    Defect("rabbitmq", "ignore-partitions", "partition", "test_mirrors_that_ignore_a_partition", "durable-log"),
     Defect("galera", "no-flush", "crash of all", "test_crash_of_all_members_before_a_flush", "set-durability"),
     Defect("galera", "ignore-sb", "partition", "test_halves_that_ignore_a_split_brain", "split-brain"),
     Defect("galera", "repeatable-read", "none", "test_updates_of_what_a_snapshot_never_saw", "linearizable-register"),
@@ -197,7 +205,11 @@ def main() -> None:
     todo = list(outstanding(defects, results, given.runs))
     began = time.monotonic()
     if todo:
-        images = {name for defect in defects for name in stack_class(defect.stack).images}
+        images = {
+            name
+            for defect, _, corrected in todo
+            for name in stack_class(defect.stack)().images_of("" if corrected else defect.variant)
+        }
         info = embedded.ensure_up(given.cluster_name, image_names=("probe", *sorted(images - {"probe"})))
         for number, (defect, seed, corrected) in enumerate(todo, 1):
             if given.minutes and time.monotonic() - began > 60 * given.minutes:

@@ -10,7 +10,7 @@ from steadyset.chaos.faults.pod_kill import FAULT as POD_KILL
 GRACE_S = 1
 
 
-@pytest.mark.stacks("postgresql", "stolon")
+@pytest.mark.fails_over
 @pytest.mark.fault("pod-kill")
 def test_primary_is_killed(stack, observer, load, chaos, report):
     """Goal: no acknowledged write is lost, and at most one primary acknowledges, when the primary is killed.
@@ -27,7 +27,6 @@ def test_primary_is_killed(stack, observer, load, chaos, report):
         history.read_back()
 
 
-@pytest.mark.stacks("postgresql", "stolon", "probe")
 @pytest.mark.fault("node-drain")
 @pytest.mark.extra("probe")
 def test_primarys_node_is_drained(stack, observer, load, chaos, report):

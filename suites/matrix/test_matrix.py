@@ -11,11 +11,12 @@ HOLD_S = 15.0  # a fault without a takeover to wait for is held this long, or un
 
 def marked(cell):
     """A cell as a parameter, with the marks by which it is selected and left out."""
-    marks = [pytest.mark.cell(cell.name, *cell.senseless)]
-    return pytest.param(cell, id=cell.name, marks=[*marks, pytest.mark.fault(cell.fault)] if cell.fault else marks)
+    marks = [pytest.mark.cell(cell.name), pytest.mark.extra()]
+    marks += [pytest.mark.fails_over] if cell.peers else []
+    marks += [pytest.mark.fault(cell.fault)] if cell.fault else []
+    return pytest.param(cell, id=cell.name, marks=marks)
 
 
-@pytest.mark.extra("probe", "postgresql")
 @pytest.mark.parametrize("cell", [marked(cell) for cell in CELLS])
 def test_matrix(cell, stack, observer, load, chaos, report):
     """Goal: whatever breaks, the stack keeps what it claims, and is whole again within its deadlines.

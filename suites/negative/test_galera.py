@@ -12,7 +12,7 @@ RACE_DEADLINE_S = 120.0
 
 
 @pytest.mark.fault("pod-kill")
-@pytest.mark.needs("node-exec")
+@pytest.mark.needs("pod-processes")
 @pytest.mark.variant("no-flush")
 def test_crash_of_all_members_before_a_flush(stack, observer, load, chaos, report):
     """Goal: writes that were acknowledged before they reached any disk are found lost, and are listed.

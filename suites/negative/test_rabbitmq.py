@@ -21,7 +21,7 @@ def test_mirrors_that_ignore_a_partition(stack, observer, load, chaos, report):
         report.claims(stack.claims(history.relative))
         leader = stack.primary()
         with chaos.inject(NETWORK_PARTITION, leader, planes=["peers"]):
-            stack.wait_for_two_leaders(deadline_s=stack.deadlines.failover_s)
+            stack.wait_for_new_epoch(deadline_s=stack.deadlines.failover_s)
             history.wait_for_acknowledged(more=300)
         stack.replace(leader, deadline_s=stack.deadlines.recovery_s)
         stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)

@@ -5,7 +5,7 @@ import pytest
 from steadyset.chaos.faults.network_partition import FAULT as NETWORK_PARTITION
 
 
-@pytest.mark.stacks("postgresql", "stolon")
+@pytest.mark.fails_over
 @pytest.mark.fault("network-partition")
 def test_primary_is_cut_off(stack, observer, load, chaos, report):
     """Goal: the two sides of a partition never both acknowledge, and no acknowledged write is lost.

@@ -5,7 +5,6 @@ import pytest
 from steadyset.chaos.faults.volume_detach import FAULT as VOLUME_DETACH
 
 
-@pytest.mark.stacks("postgresql", "stolon", "probe")
 @pytest.mark.fault("volume-detach")
 @pytest.mark.extra("probe")
 def test_primarys_volume_is_detached(stack, observer, load, chaos, report):

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from steadyset import cli
 from steadyset.cli import nightly
 from steadyset.errors import InstrumentError, UsageError
+from steadyset.fixtures.matrix import CELLS
 from steadyset.fixtures.session import Options, run_params
 from steadyset.rundir import RunDir
 
@@ -183,7 +184,16 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(tmp_path: Path, monkeyp
         )
 
 
-def test_cells_of_the_matrix_are_named_like_faults() -> None:
+def test_by_default_a_stack_meets_four_faults() -> None:
+    """Kill, drain, partition and detach, as on every stack that fails over; the matrix only when it is asked for."""
+
+    def suites(*arguments: str) -> list[str]:
+        words = ["--stack", "kafka", "--plan", "--json", *arguments]
+        found = CliRunner().invoke(nightly.command, words, catch_exceptions=False)
+        return [test["suite"] for test in json.loads(found.stdout)["tests"]]
+
+    assert suites() == ["failover", "failover", "partition", "retention"]
+    assert suites("--faults", "matrix") == ["matrix"] * len(CELLS)
     """A cell goes by its own name, `matrix` is all of them, and a typing error lists both kinds."""
     assert nightly.fault_names("kill-all, drain, matrix") == ["kill-all", "node-drain", "matrix"]
     with pytest.raises(UsageError, match="kil-all") as caught:

@@ -262,6 +262,14 @@ def test_selection_and_order(suites: Any, tmp_path: Path) -> None:
         @pytest.mark.extra("probe")
         def test_extra(report): ...
 
+        @pytest.mark.fault("pod-kill")
+        @pytest.mark.cell("kill-all")
+        @pytest.mark.extra()
+        def test_cell(report): ...
+
+        @pytest.mark.fails_over
+        def test_takeover(report): ...
+
         def test_unrelated(): ...
     """
 
@@ -271,6 +279,11 @@ def test_selection_and_order(suites: Any, tmp_path: Path) -> None:
 
     assert names("--faults", "pod-kill") == ["test_ours", "test_kill", "test_extra", "test_unrelated", "test_broken"]
     assert names() == ["test_ours", "test_kill", "test_drain", "test_unrelated", "test_broken"]
+    assert names("--faults", "kill-all") == ["test_ours", "test_cell", "test_unrelated", "test_broken"]
+    assert names("--stack", "redis") == ["test_takeover", "test_unrelated"]
+    assert names("--stack", "redis", "--faults", "matrix") == ["test_cell", "test_takeover", "test_unrelated"]
+    wrong = suites(tmp_path)(source, "--stack", "nosuch", "--collect-only")
+    assert "no stack is called nosuch" in wrong.output
 
 
 def test_an_interrupt_leaves_a_run_that_can_be_judged(suites: Any, tmp_path: Path) -> None:
