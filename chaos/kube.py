@@ -46,8 +46,8 @@ class Kube:
             raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
         # Calls are made many at a time; beyond the pool's size each would be a connection of its own, TLS and all.
         self._api.configuration.connection_pool_maxsize = CONNECTIONS_MAX
-        self._api.rest_client = RESTClientObject(self._api.configuration)
-        self._api.configuration.retries = False
+        self._api.configuration.retries = False  # whoever waits tries again, by a deadline of its own
+        self._api.rest_client = RESTClientObject(self._api.configuration)  # reads the configuration now or never
         self.server = str(self._api.configuration.host)  # its URL
 
     def request(
