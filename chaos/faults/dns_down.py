@@ -48,6 +48,7 @@ def inject(
         raise UsageError(f"no Service {KUBE_SYSTEM}/{target}", expected=SERVICE, seen=target)
     path = deployment_of(act.kube, service)
     replicas = (act.kube.get(path) or {"spec": {}})["spec"].get("replicas", 0)
+    act.memory["path"] = path
     act.memory["address"] = service["spec"]["clusterIP"] if act.info.client_netns else ""
     if not replicas or not _resolves(act):
         raise InvalidError("DNS answers nothing as it is: taking it down would prove nothing")
@@ -80,10 +81,14 @@ def _resolves(act: Act) -> bool:
 
 
 def _down(act: Act, victim: Victim) -> list[str] | None:
-    """Wait until the Service has no ready endpoints and a query gets no answer."""
-    if ready_endpoints(act.kube, act.target):
+    """Wait until the Service has no ready endpoints and a query gets no answer, while its Deployment wants no pods.
+
+    One that is scaled up again is without endpoints for a moment, too.
+    """
+    deployment = act.kube.get(act.memory["path"])
+    if deployment is None or deployment["spec"].get("replicas") or ready_endpoints(act.kube, act.target):
         return None
-    lines = [f"Service {act.target} has no ready endpoints"]
+    lines = [f"Service {act.target} has no ready endpoints, and its Deployment wants none"]
     if act.memory["address"]:
         if answers(act.info, act.memory["address"]):
             return None
@@ -97,7 +102,8 @@ def _up(act: Act, victim: Victim) -> list[str] | None:
 
 
 def _seen(act: Act, victim: Victim) -> str:
-    return f"ready endpoints: {ready_endpoints(act.kube, act.target) or 'none'}"
+    wanted = (act.kube.get(act.memory["path"]) or {"spec": {}})["spec"].get("replicas")
+    return f"replicas wanted: {wanted}; ready endpoints: {ready_endpoints(act.kube, act.target) or 'none'}"
 
 
 prove_bite = bite_probe(FAULT, _down, "DNS gives no answer", _seen)

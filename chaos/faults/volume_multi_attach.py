@@ -103,18 +103,47 @@ def _finalizers(kube: Kube, attachment: str, change: Any) -> None:
 
 
 def _refused(act: Act, victim: Victim) -> list[str] | None:
-    """Wait until the new pod is told by an event that its volume is attached elsewhere."""
+    """Wait until the new pod is told by an event that its volume is attached elsewhere, and our hold is what keeps it.
+
+    Any pod that moves is told so for a moment, while its volume is detached: the event alone proves nothing.
+    """
     pod = pod_now(act, victim)
     if pod is None or uid_of(pod) == victim.uid or not pod["spec"].get("nodeName"):
         return None
-    events = act.kube.items(
+    events = _refusals(act, pod)
+    if not events or is_ready(pod) or not _held(act, victim):
+        return None
+    where, old = pod["spec"]["nodeName"], victim.obj["spec"]["nodeName"]
+    return [
+        f"pod {victim.name}: {short(victim.uid)} -> {short(uid_of(pod))} on {where}: {events[-1]['message']}",
+        f"VolumeAttachment to {old} is being deleted and held by our finalizer",
+    ]
+
+
+def _refusals(act: Act, pod: Json) -> list[Json]:
+    return act.kube.items(
         f"/api/v1/namespaces/{act.namespace}/events",
         fieldSelector=f"involvedObject.uid={uid_of(pod)},reason=FailedAttachVolume",
     )
-    if not events or is_ready(pod):
-        return None
-    where = pod["spec"]["nodeName"]
-    return [f"pod {victim.name}: {short(victim.uid)} -> {short(uid_of(pod))} on {where}: {events[-1]['message']}"]
+
+
+def _held(act: Act, victim: Victim) -> bool:
+    """Whether the old attachment would be gone but for our finalizer."""
+    held = act.kube.get(f"{ATTACHMENTS}/{victim.seen['attachment']}")
+    if held is None or uid_of(held) != victim.seen["attachment_uid"] or act.record is None:
+        return False
+    return "deletionTimestamp" in held["metadata"] and FINALIZER + act.record.id in held["metadata"]["finalizers"]
+
+
+def _seen(act: Act, victim: Victim) -> str:
+    pod = pod_now(act, victim)
+    events = [e["message"] for e in _refusals(act, pod)] if pod else []
+    where = pod["spec"].get("nodeName", "no node") if pod else "no node"
+    waits = [c.get("message", "") for c in pod["status"].get("conditions", []) if c["status"] != "True"] if pod else []
+    return (
+        f"{see_pod(act, victim)}, on {where} (was on {victim.obj['spec']['nodeName']}); attachment held: "
+        f"{_held(act, victim)}; attach events: {'; '.join(events) or 'none'}; waits for: {'; '.join(waits)}"
+    )
 
 
 def _attached(act: Act, victim: Victim) -> list[str] | None:
@@ -128,6 +157,6 @@ def _attached(act: Act, victim: Victim) -> list[str] | None:
     return [f"pod {victim.name} is Ready on {pod['spec']['nodeName']} with volume {victim.seen['volume']}"]
 
 
-prove_bite = bite_probe(FAULT, _refused, "the attach is refused", see_pod)
+prove_bite = bite_probe(FAULT, _refused, "the attach is refused", _seen)
 heal = heal_action(FAULT, undo)
 prove_heal = heal_probe(FAULT, _attached, "the pod Ready with its volume", see_pod)
