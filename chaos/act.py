@@ -22,6 +22,7 @@ from steadyset.chaos.blast import (
     Reach,
     admit,
     default_hits,
+    look_around,
     refuse_beyond,
     refuse_incapable,
     refuse_newcomers,
@@ -29,6 +30,7 @@ from steadyset.chaos.blast import (
 from steadyset.chaos.fault import RENEW_S, TTL_S, Fault
 from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located, new_id, new_record
+from steadyset.chaos.reach import both
 from steadyset.chaos.targets import SEEDS, Victim, resolve, with_seed
 from steadyset.chaos.watchdog import Watchdog, open_cluster
 from steadyset.clusterinfo import ClusterInfo
@@ -79,17 +81,20 @@ class Act:
         self._renewers: list[threading.Thread] = []
 
     @contextmanager
-    def injecting(self, undo: Json | None = None, hits: Hits | None = None) -> Iterator[None]:
+    def injecting(
+        self, undo: Json | None = None, hits: Hits | None = None, ready: Callable[[], None] | None = None
+    ) -> Iterator[None]:
         """The fault is injected in this block. With `undo`, the ledger and the watchdog stand before it starts.
 
         `hits` is what it does harm to; by default its target, or the target's node with the pods on it. UsageError,
-        before anything is done, when that goes beyond the blast radius.
+        before anything is done, when that goes beyond the blast radius. `ready` takes time and raises when the fault
+        could not be proven; it is called at the same time.
         """
         try:
-            hits = hits or default_hits(self.fault, self.kube, self.namespace, self.aim)
-            before = refuse_beyond(self.info, self.kube, self.fault, self.namespace, hits)
+            before = self._weigh(hits, ready)
+            self.kube.forget()  # what is done from here on is not done on what was seen before
             if undo is not None:
-                self._write_ahead(undo, hits, before)
+                self._write_ahead(undo, before)
             else:
                 self._start(self._look_for_stops)
         except BaseException:
@@ -98,6 +103,15 @@ class Act:
         self.outcome.inject_ns = time.monotonic_ns()
         with self._noting_errors():
             yield
+
+    def _weigh(self, hits: Hits | None, ready: Callable[[], None] | None) -> Reach:
+        """How far the fault would go; raises when that is too far, or `ready` does."""
+
+        def weigh() -> Reach:
+            aimed = hits or default_hits(self.fault, self.kube, self.namespace, self.aim)
+            return refuse_beyond(self.info, self.kube, self.fault, self.namespace, aimed)
+
+        return weigh() if ready is None else both(weigh, ready)[0]
 
     def start_watchdog(self) -> None:
         """Where there will be something to undo: it takes longer to start than all else, so it starts meanwhile."""
@@ -109,7 +123,8 @@ class Act:
         if self._watchdog is not None:
             self._watchdog.dismiss()
 
-    def _write_ahead(self, undo: Json, hits: Hits, before: Reach) -> None:
+    def _write_ahead(self, undo: Json, before: Reach) -> None:
+        hits = before.hits
         record = new_record(self.fault.name, self.namespace, self.target, self.ttl_s, undo, self.record_id)
         record.pods, record.nodes, record.run = hits.pods, hits.nodes, this_run()
         found = getattr(self.fault.load(), "found", None)
@@ -117,9 +132,9 @@ class Act:
         HostLedger(self.info).write(record)
         self.record = record
         try:
-            ClusterLedger(self.info, self.kube, self.namespace).write(record)
-            refuse_newcomers(self.info, self.kube, self.fault, self.namespace, hits, before, record.id)
-            (self._watchdog or Watchdog(self.info, record.id)).watch()
+            watchdog = self._watchdog or Watchdog(self.info, record.id)
+            both(lambda: ClusterLedger(self.info, self.kube, self.namespace).write(record), watchdog.watch)
+            refuse_newcomers(self.info, self.kube, self.fault, self.namespace, before, record.id)
         except BaseException:
             self.forget()
             raise
@@ -332,9 +347,15 @@ def begin(
     act = Act(fault, info, namespace, target, ttl_s)
     act.deadlines |= replaced_deadlines(fault, deadlines)
     act.start_watchdog()
+    act.kube.remember()
     try:
-        admit(fault, info, act.kube, namespace, target)
-        act.victims = resolve(act.kube, fault.target, namespace, act.aim)
+        _, (act.victims, _) = both(
+            lambda: admit(fault, info, act.kube, namespace, target),
+            lambda: both(
+                lambda: resolve(act.kube, fault.target, namespace, act.aim),
+                lambda: look_around(fault, info, act.kube, namespace),
+            ),
+        )
     except BaseException:
         act.dismiss_watchdog()
         raise

@@ -20,7 +20,7 @@ from steadyset.chaos.kube import Json, Kube, RefusedError, controller_of, is_rea
 from steadyset.chaos.ledger import SYSTEM, ClusterLedger, HostLedger, Record
 from steadyset.chaos.partition import Cuts
 from steadyset.chaos.quorum import MINORITY, Loss, loss, share_of
-from steadyset.chaos.reach import at_once
+from steadyset.chaos.reach import at_once, both
 from steadyset.chaos.rights import LEDGER, LOOK, LOOK_AT_NODES, Right, lacking
 from steadyset.chaos.targets import NODE_PREFIX, names_node, pods_of, resolve
 from steadyset.chaos.vantage import own_addresses, server_addresses
@@ -188,6 +188,13 @@ def rights_of(fault: Fault) -> tuple[Right, ...]:
     return (*LOOK, *nodes, *ledger, *fault.rights)
 
 
+def look_around(fault: Fault, info: ClusterInfo, kube: Kube, namespace: str) -> None:
+    """Read what will be needed anyway, where `kube` remembers it, while the admission is still asked for."""
+    if fault.target == "pod":
+        with suppress(SteadysetError):  # whoever needs it will say so
+            both(lambda: kube.pods(namespace), ClusterLedger(info, kube, namespace).records)
+
+
 def default_hits(fault: Fault, kube: Kube, namespace: str, target: str) -> Hits:
     """What a fault hits that does not say so itself: its pod, or its node with the pods of `namespace` on it."""
     if fault.target == "pod":
@@ -206,11 +213,12 @@ def default_hits(fault: Fault, kube: Kube, namespace: str, target: str) -> Hits:
 
 
 class Reach(msgspec.Struct, kw_only=True):
-    """How far a fault would go: losses of the workloads it hits, nodes out of order with it, and whether that is much.
+    """How far `hits` would go: losses of the workloads hit, nodes out of order with them, and whether that is much.
 
     `pods_allowed` has one number for each loss.
     """
 
+    hits: Hits
     losses: list[Loss] = []
     pods_allowed: list[int] = []
     nodes: int = 0
@@ -245,7 +253,7 @@ def reach(
     """
     caps = caps or limits()
     live = [r for r in _live(info, kube, namespace) if r.id != own]
-    found = Reach(live={r.id for r in live})
+    found = Reach(hits=hits, live={r.id for r in live})
     if hits.pods or hits.cuts:
         pods = _pods(kube, namespace) if pods is None else pods
         named = [*hits.pods, *sorted(end for cut in hits.cuts for end in cut if end in pods)]
@@ -312,15 +320,13 @@ def _beyond(fault: Fault, allowed: str, name: str, share: str, seen: str, lost: 
     )
 
 
-def refuse_newcomers(
-    info: ClusterInfo, kube: Kube, fault: Fault, namespace: str, hits: Hits, before: Reach, own: str
-) -> None:
+def refuse_newcomers(info: ClusterInfo, kube: Kube, fault: Fault, namespace: str, before: Reach, own: str) -> None:
     """Once the fault's own record stands: look at the caps again if other faults began since `before`.
 
     Of two that begin at the same moment each sees the other, so at most one goes on.
     """
     if {r.id for r in _live(info, kube, namespace)} - before.live - {own}:
-        refuse_beyond(info, kube, fault, namespace, hits, own=own)
+        refuse_beyond(info, kube, fault, namespace, before.hits, own=own)
 
 
 def _refuse_self(kube: Kube, fault: Fault, hits: Hits, pods: dict[str, Json]) -> None:

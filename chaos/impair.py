@@ -31,7 +31,7 @@ def open_paths(act: Act, peers: list[str] | None) -> None:
     names = [name, *(peers if peers is not None else peers_of(act.kube, act.namespace, name))]
     if len(names) == 1:
         raise InvalidError(f"{name} has no peers: {act.fault} is aimed at nothing")
-    members = members_of(act.info, [act.kube.need_pod(act.namespace, n) for n in names])
+    members = members_of(act.info, act.kube.need_pods(act.namespace, names))
     cut = Cut(act.info, act.namespace, members, isolate(names, name).cuts, {})
     act.memory.update(cut=cut, lines=[Line(_place(members[0]), _place(m)) for m in members[1:]])
     for what, lost in each_way(act, lost_share):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,23 +35,63 @@ class UnreachableError(InstrumentError):
     """The API server did not answer, or only with an error of its own (5xx)."""
 
 
+_SHARED: dict[tuple[str, str], tuple[object, Any]] = {}  # by kubeconfig and context: what the file was, its client
+_SHARING = threading.Lock()
+
+
+def shared_client(info: ClusterInfo) -> Any:
+    """The process's one client of that cluster, and its connections: to read a kubeconfig and shake hands takes long.
+
+    A kubeconfig that was written anew gets another one.
+    """
+    with _SHARING:
+        key, stamp = (info.kubeconfig, info.context), _stamp(info.kubeconfig)
+        known = _SHARED.get(key)
+        if known is None or stamp is None or known[0] != stamp:
+            known = _SHARED[key] = stamp, _new_client(info)
+        return known[1]
+
+
+def _stamp(path: str) -> object:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _new_client(info: ClusterInfo) -> Any:
+    from kubernetes import config  # takes most of a second
+    from kubernetes.client.rest import RESTClientObject
+
+    try:
+        load = config.new_client_from_config
+        api: Any = load(info.kubeconfig, context=info.context or None)  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
+    # Calls are made many at a time; beyond the pool's size each would be a connection of its own, TLS and all.
+    api.configuration.connection_pool_maxsize = CONNECTIONS_MAX
+    api.configuration.retries = False  # whoever waits tries again, by a deadline of its own
+    api.rest_client = RESTClientObject(api.configuration)  # reads the configuration now or never
+    return api
+
+
 class Kube:
     """A client of one cluster. Errors: RefusedError for an HTTP error, UnreachableError when there was no answer."""
 
     def __init__(self, info: ClusterInfo) -> None:
-        from kubernetes import config  # takes most of a second: the watchdog needs it only when it undoes
-        from kubernetes.client.rest import RESTClientObject
-
-        try:
-            load = config.new_client_from_config
-            self._api: Any = load(info.kubeconfig, context=info.context or None)  # type: ignore[no-untyped-call]
-        except config.ConfigException as error:
-            raise UsageError(f"kubeconfig {info.kubeconfig} cannot be used: {error}") from None
-        # Calls are made many at a time; beyond the pool's size each would be a connection of its own, TLS and all.
-        self._api.configuration.connection_pool_maxsize = CONNECTIONS_MAX
-        self._api.configuration.retries = False  # whoever waits tries again, by a deadline of its own
-        self._api.rest_client = RESTClientObject(self._api.configuration)  # reads the configuration now or never
+        self._api: Any = shared_client(info)
         self.server = str(self._api.configuration.host)  # its URL
+        self._known: dict[str, Future[bytes]] | None = None
+        self._lock = threading.Lock()
+
+    def remember(self) -> None:
+        """From now on read every object and every list once, and answer from memory after that: one look around."""
+        self._known = {}
+
+    def forget(self) -> None:
+        """Ask the API server again."""
+        self._known = None
 
     def request(
         self, method: str, path: str, body: Json | None = None, *, content_type: str = "", **query: str
@@ -56,15 +99,32 @@ class Kube:
         """Send one request and decode the answer. `query` becomes the query string; a PATCH is a merge patch."""
         kind = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
         headers = {} if body is None else {"Content-Type": kind}
-        return self._send(method, path + ("?" + urlencode(query) if query else ""), body, headers, REQUEST_TIMEOUT_S)
+        resource = path + ("?" + urlencode(query) if query else "")
+        if method == "GET" and self._known is not None:
+            return _decoded(self._read_once(self._known, resource))
+        return _decoded(self._send(method, resource, body, headers, REQUEST_TIMEOUT_S))
+
+    def _read_once(self, known: dict[str, Future[bytes]], resource: str) -> bytes:
+        with self._lock:
+            answer, first = known.get(resource), resource not in known
+            if answer is None:
+                answer = known[resource] = Future()
+        if first:
+            try:
+                answer.set_result(self._send("GET", resource, None, {}, REQUEST_TIMEOUT_S))
+            except BaseException as error:
+                known.pop(resource)  # the next one asks again
+                answer.set_exception(error)
+        return answer.result()
 
     def post_bytes(self, path: str, content: str, headers: dict[str, str], timeout_s: float) -> Json:
         """Post a body of the caller's own making, which is sent as it is, and decode the answer."""
-        return self._send("POST", path, content, {"Content-Type": "application/octet-stream", **headers}, timeout_s)
+        kind = {"Content-Type": "application/octet-stream"}
+        return _decoded(self._send("POST", path, content, {**kind, **headers}, timeout_s))
 
     def _send(
         self, method: str, resource: str, body: Json | str | None, headers: dict[str, str], timeout_s: float
-    ) -> Json:
+    ) -> bytes:
         headers = {"Accept": "application/json", **headers}
         call = self._api.param_serialize(
             method, resource, header_params=headers, body=body, auth_settings=["BearerToken"]
@@ -73,18 +133,15 @@ class Kube:
 
         try:
             answer = self._api.call_api(*call, _request_timeout=timeout_s)
-            raw = answer.read()
+            raw: bytes = answer.read() or b""
         except (HTTPError, ApiException, OSError) as error:
             raise UnreachableError(f"the API server did not answer: {error}", do="steadyset cluster status") from None
-        try:
-            decoded: Json = json.loads(raw) if raw else {}
-        except ValueError:
-            decoded = {"message": raw[:200].decode(errors="replace")}
+        if 200 <= answer.status < 300:
+            return raw
+        decoded = _decoded(raw)
         if answer.status >= 500:
             raise UnreachableError(f"the API server is not well ({answer.status}): {decoded.get('message', '')}")
-        if not 200 <= answer.status < 300:
-            raise RefusedError(answer.status, str(decoded.get("reason", "")), str(decoded.get("message", raw[:200])))
-        return decoded
+        raise RefusedError(answer.status, str(decoded.get("reason", "")), str(decoded.get("message", raw[:200])))
 
     def get(self, path: str) -> Json | None:
         """The object at `path`, or None when there is none."""
@@ -147,6 +204,11 @@ class Kube:
             raise UsageError(f"no pod {namespace}/{name} to aim at", expected=f"one of: {names}", seen=name)
         return pod
 
+    def need_pods(self, namespace: str, names: list[str]) -> list[Json]:
+        """The pods of these names, in that order, by one list; UsageError when one is missing."""
+        found = {p["metadata"]["name"]: p for p in self.pods(namespace)}
+        return [found.get(name) or self.need_pod(namespace, name) for name in names]
+
     def pods(self, namespace: str = "", **query: str) -> list[Json]:
         """The pods of a namespace, or of all of them."""
         return self.items(f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods", **query)
@@ -169,6 +231,14 @@ class Kube:
         except RefusedError as error:
             if error.status not in (404, 409):
                 raise
+
+
+def _decoded(raw: bytes) -> Json:
+    try:
+        decoded: Json = json.loads(raw) if raw else {}
+    except ValueError:
+        decoded = {"message": raw[:200].decode(errors="replace")}
+    return decoded
 
 
 def uid_of(obj: Json | None) -> str:

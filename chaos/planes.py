@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from steadyset.chaos.agent import networks
 from steadyset.chaos.kube import Kube, controller_of
 from steadyset.chaos.netpath import Place
-from steadyset.chaos.reach import Here
+from steadyset.chaos.reach import Here, at_once, both
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 
@@ -30,6 +32,11 @@ def peers_of(kube: Kube, namespace: str, target: str) -> list[str]:
     return sorted(p["metadata"]["name"] for p in own if p["metadata"]["name"] != target)
 
 
+def all_places(info: ClusterInfo, kube: Kube, planes: list[str]) -> dict[str, list[Place]]:
+    """Where these planes are, looked up at the same time."""
+    return dict(zip(planes, at_once([partial(places_of, info, kube, plane) for plane in planes]), strict=True))
+
+
 def places_of(info: ClusterInfo, kube: Kube, plane: str) -> list[Place]:
     """Where the plane is: a Service's own address and its endpoints', since a pod sees either. UsageError: nowhere."""
     if plane == CLIENTS:
@@ -43,13 +50,16 @@ def places_of(info: ClusterInfo, kube: Kube, plane: str) -> list[Place]:
 
 
 def _service_places(kube: Kube, plane: str, namespace: str, name: str) -> list[Place]:
-    service = kube.get(f"/api/v1/namespaces/{namespace}/services/{name}")
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    service, found = both(
+        lambda: kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
+        lambda: kube.items(slices, labelSelector=f"kubernetes.io/service-name={name}"),
+    )
     if service is None:
         raise UsageError(f"no Service {namespace}/{name}, so plane {plane} cannot be cut", do="leave the plane out")
     port, address = service["spec"]["ports"][0]["port"], service["spec"]["clusterIP"]
     places = [Place(name=f"{plane} {address}", address=address, port=port)]
-    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-    for endpoints in kube.items(slices, labelSelector=f"kubernetes.io/service-name={name}"):
+    for endpoints in found:
         for endpoint in endpoints.get("endpoints") or []:
             target_port = (endpoints.get("ports") or [{"port": port}])[0]["port"]
             places += [Place(name=f"{plane} {a}", address=a, port=target_port) for a in endpoint["addresses"]]

@@ -35,6 +35,7 @@ TOKEN_KEY = "token"
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Reach(Protocol):
@@ -267,3 +268,10 @@ def at_once(functions: Sequence[Callable[[], T]]) -> list[T]:
         return [functions[0]()]
     with ThreadPoolExecutor(max_workers=max(1, min(len(functions), CONNECTIONS_MAX))) as pool:
         return list(pool.map(lambda function: function(), functions))
+
+
+def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
+    """Run two functions at the same time; when both fail, the error of `one` is raised."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        meanwhile = pool.submit(other)
+        return one(), meanwhile.result()

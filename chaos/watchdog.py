@@ -1,4 +1,4 @@
-"""The process that undoes a fault when nobody renews its lease: `python -m steadyset.chaos.watchdog RECORD CLUSTER`.
+"""The process that undoes a fault when nobody renews its lease: first `vigil.py`, which waits, then this module.
 
 It has a session of its own, so neither Ctrl-C nor the death of the runner or of Chaos Toolkit reaches it. It leaves
 when the record is gone (undone by whoever made it) or when it has undone the fault itself.
@@ -14,16 +14,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from steadyset.chaos import vigil
 from steadyset.chaos.ledger import HostLedger, read_record
+from steadyset.chaos.vigil import GO, READY
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
 from steadyset.errors import InstrumentError, SteadysetError
 from steadyset.wait import pause
 
-POLL_S = 0.25  # how often the record is looked at
 RETRY_S = 1.0  # between two attempts to undo, while the API server is away
 START_DEADLINE_S = 15.0  # watchdog_start: until the watchdog says that it watches
-READY = b"watching\n"
-GO = b"watch\n"
 
 
 class Watchdog:
@@ -36,7 +35,7 @@ class Watchdog:
         ledger = HostLedger(info)
         ledger.folder.mkdir(parents=True, exist_ok=True)
         self._log = ledger.folder / f"{record_id}.log"
-        argv = [sys.executable, "-m", "steadyset.chaos.watchdog"]
+        argv = [sys.executable, "-I", "-S", vigil.__file__]
         argv += [str(ledger.path(record_id)), info.path, info.kubeconfig]
         with self._log.open("ab") as err:
             self._process = subprocess.Popen(
@@ -75,18 +74,12 @@ def open_cluster(path: str, kubeconfig: str = "") -> ClusterInfo:
     return ClusterInfo(name="default", provider="kubeconfig", kubeconfig=kubeconfig)
 
 
-def watch(record_path: Path, info: ClusterInfo) -> None:
-    """Look at the record until it is gone; once its lease is over, undo, retrying until that worked."""
-    while True:
-        record = read_record(record_path)
-        if record is None:
-            return
-        if record.is_expired():
-            break
-        pause(POLL_S)
+def undo_until_gone(record_path: Path, info: ClusterInfo) -> None:
+    """Undo the record, retrying until that worked; nothing happens when it is gone."""
+    record = read_record(record_path)
     from steadyset.chaos.sweep import undo_record
 
-    while record_path.exists():
+    while record is not None and record_path.exists():
         try:
             _say(f"lease of {record.id} is over: undoing")
             for line in undo_record(info, record):
@@ -101,18 +94,9 @@ def _say(text: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Entry point."""
+    """Entry point, once the lease is over."""
     record_path, cluster, kubeconfig = argv
-    info = open_cluster(cluster, kubeconfig)
-    if os.read(0, len(GO)) == GO:
-        os.write(1, READY)
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        watch(Path(record_path), info)
-    log = Path(record_path).with_suffix(".log")
-    if log.exists() and log.stat().st_size == 0:
-        log.unlink()
+    undo_until_gone(Path(record_path), open_cluster(cluster, kubeconfig))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from steadyset.chaos.ledger import Record
 from steadyset.chaos.nft import table_name
 from steadyset.chaos.partition import Partition, one_way, outside, partition_of
 from steadyset.chaos.phases import heal_action
-from steadyset.chaos.planes import API_SERVER, DNS, PEERS, peers_of, places_of, planes_named
+from steadyset.chaos.planes import API_SERVER, DNS, PEERS, all_places, peers_of, planes_named
 from steadyset.chaos.proofs import Proofs
 from steadyset.chaos.reach import at_once, has_reach, reach_of
 from steadyset.chaos.targets import pods_of
@@ -55,19 +55,16 @@ def inject(
     chosen, targets = planes_named(planes), [v.name for v in act.victims]
     names = _names(act.kube, namespace, targets, peers)
     partition = _partition(names, targets, shape, direction, chosen)
-    members = members_of(act.info, [act.kube.need_pod(namespace, n) for n in names])
-    places = {plane: places_of(act.info, act.kube, plane) for plane in chosen if plane != PEERS}
-    cuts = partition.cuts | outside(partition.side, places, direction)
-    cut = Cut(act.info, namespace, members, cuts, {name: [p.address for p in ps] for name, ps in places.items()})
     # What is not cut must still work: it is looked at too, where it is.
-    for plane in (API_SERVER, DNS):
-        if act.info.client_netns and plane not in places:
-            places[plane] = places_of(act.info, act.kube, plane)
+    looked_at = [*chosen, *((API_SERVER, DNS) if act.info.client_netns else ())]
+    places = all_places(act.info, act.kube, [plane for plane in dict.fromkeys(looked_at) if plane != PEERS])
+    members = members_of(act.info, act.kube.need_pods(namespace, names))
+    outer = {name: [place.address for place in found] for name, found in places.items() if name in chosen}
+    cut = Cut(act.info, namespace, members, partition.cuts | outside(partition.side, outer, direction), outer)
     proofs = Proofs(act.info, cut, places, partition.side)
     act.memory.update(cut=cut, proofs=proofs)
-    proofs.need_open()
     aimed = hits(act.kube, namespace, act.aim, planes, shape, direction, peers)
-    with act.injecting({"pods": {m.name: m.home for m in members}}, aimed):
+    with act.injecting({"pods": {m.name: m.home for m in members}}, aimed, ready=proofs.need_open):
         assert act.record is not None
         cut.on_lost, cut.on_replaced = act.lose_bite, lambda member: _note_replaced(act, member)
         cut.apply(table_name(act.record.id), ttl_s)

@@ -262,7 +262,7 @@ def test_killed_runner_leaves_no_cut(cluster: ClusterInfo, kube: Kube, ready: st
     """Runner, Chaos Toolkit and watchdog are all killed: the kernel opens the path, and a sweep takes the table."""
     runner = Killed(cluster, run_dir, "network-partition", "member-1", ready)
     record = HostLedger(cluster).records()[0]
-    watchdogs = [p for p in _pids() if record.id in _cmdline(p) and "chaos.watchdog" in _cmdline(p)]
+    watchdogs = [p for p in _pids() if record.id in _cmdline(p) and "vigil.py" in _cmdline(p)]
     assert len(watchdogs) == 1
     os.kill(watchdogs[0], signal.SIGKILL)
     runner.kill(also_child=True)

@@ -70,7 +70,7 @@ def driving(run: str, ledger: HostLedger, namespace: str) -> dict[str, list[int]
             argv = (entry / "cmdline").read_bytes().decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if "chaos.watchdog" in argv and any(path in argv for path in watched):
+        if ("vigil.py" in argv or "chaos.watchdog" in argv) and any(path in argv for path in watched):
             found["watchdog"].append(int(entry.name))
         elif run in argv:
             found["chaos" if "chaostoolkit" in argv else "runner"].append(int(entry.name))
