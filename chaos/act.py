@@ -48,10 +48,14 @@ Json = dict[str, Any]
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What is known of an act so far; the same fields as `rundir.FaultSpan`, times CLOCK_MONOTONIC ns."""
+    """What is known of an act so far; the same fields as `rundir.FaultSpan`, times CLOCK_MONOTONIC ns.
+
+    `called_ns`, which a span has not, is when its `inject` was called, `inject_ns` when all was ready for it.
+    """
 
     fault: str
     target: str
+    called_ns: int = 0
     inject_ns: int = 0
     bitten_ns: int = 0
     heal_ns: int = 0
@@ -91,27 +95,25 @@ class Act:
         could not be proven; it is called at the same time.
         """
         try:
-            before = self._weigh(hits, ready)
-            self.kube.forget()  # what is done from here on is not done on what was seen before
-            if undo is not None:
-                self._write_ahead(undo, before)
-            else:
-                self._start(self._look_for_stops)
+            both(lambda: self._stand_ready(undo, hits), ready or (lambda: None))
         except BaseException:
+            self._end_renewing()
+            self.forget()
             self.dismiss_watchdog()
             raise
         self.outcome.inject_ns = time.monotonic_ns()
         with self._noting_errors():
             yield
 
-    def _weigh(self, hits: Hits | None, ready: Callable[[], None] | None) -> Reach:
-        """How far the fault would go; raises when that is too far, or `ready` does."""
-
-        def weigh() -> Reach:
-            aimed = hits or default_hits(self.fault, self.kube, self.namespace, self.aim)
-            return refuse_beyond(self.info, self.kube, self.fault, self.namespace, aimed)
-
-        return weigh() if ready is None else both(weigh, ready)[0]
+    def _stand_ready(self, undo: Json | None, hits: Hits | None) -> None:
+        """Refuse what goes beyond the blast radius; with `undo`, the record is written and watched after that."""
+        aimed = hits or default_hits(self.fault, self.kube, self.namespace, self.aim)
+        before = refuse_beyond(self.info, self.kube, self.fault, self.namespace, aimed)
+        self.kube.forget()  # what is done from here on is not done on what was seen before
+        if undo is not None:
+            self._write_ahead(undo, before)
+        for work in (self._renew, self._renew_in_cluster) if self.record else (self._look_for_stops,):
+            self._start(work)
 
     def start_watchdog(self) -> None:
         """Where there will be something to undo: it takes longer to start than all else, so it starts meanwhile."""
@@ -131,20 +133,19 @@ class Act:
         record.found = found(self.info, self.kube, undo) if found else {}
         HostLedger(self.info).write(record)
         self.record = record
-        try:
-            watchdog = self._watchdog or Watchdog(self.info, record.id)
-            both(lambda: ClusterLedger(self.info, self.kube, self.namespace).write(record), watchdog.watch)
-            refuse_newcomers(self.info, self.kube, self.fault, self.namespace, before, record.id)
-        except BaseException:
-            self.forget()
-            raise
-        self._start(self._renew)
-        self._start(self._renew_in_cluster)
+        watchdog = self._watchdog or Watchdog(self.info, record.id)
+        both(lambda: ClusterLedger(self.info, self.kube, self.namespace).write(record), watchdog.watch)
+        refuse_newcomers(self.info, self.kube, self.fault, self.namespace, before, record.id)
 
     def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=f"lease of {self.fault} on {self.target}", daemon=True)
         thread.start()
         self._renewers.append(thread)
+
+    def _end_renewing(self) -> None:
+        self._stop.set()
+        for thread in self._renewers:
+            thread.join(JOIN_DEADLINE_S)
 
     def _renew(self) -> None:
         """Renew the machine's record, and what else the fault has to renew; this is what the watchdog looks at."""
@@ -238,9 +239,7 @@ class Act:
         try:
             lines = undo(self.info, self.kube, self.record) if self.record else []
         finally:
-            self._stop.set()
-            for thread in self._renewers:
-                thread.join(JOIN_DEADLINE_S)
+            self._end_renewing()
         if self.record is None:
             return lines
         wait_for(
@@ -309,6 +308,11 @@ def _reachable(condition: Callable[[], T | None]) -> T | None:
 _ACTS: dict[tuple[str, str, str], Act] = {}
 
 
+def cluster_named(path: str) -> ClusterInfo:
+    """The cluster of that file, "" for $STEADYSET_CLUSTER; without either the one that $KUBECONFIG names."""
+    return open_cluster(path or os.environ.get(CLUSTER_VARIABLE, ""), os.environ.get("KUBECONFIG", ""))
+
+
 def begin(
     fault: Fault,
     cluster: str,
@@ -328,13 +332,14 @@ def begin(
     not exist, or the same fault on the same target still going on in this process; AbortedError while an observer has
     stopped faults.
     """
+    called_ns = time.monotonic_ns()
     if ttl_s <= RENEW_S:
         raise UsageError(
             f"{fault}: a lease of {ttl_s:g} s would run out before it is renewed",
             expected=f"more than {RENEW_S:g} s",
             do=f"leave ttl_s at {TTL_S:g}",
         )
-    info = open_cluster(cluster or os.environ.get(CLUSTER_VARIABLE, ""), os.environ.get("KUBECONFIG", ""))
+    info = cluster_named(cluster)
     refuse_incapable(fault, info)
     info = located(info)
     key = (fault.name, namespace, target)
@@ -345,6 +350,7 @@ def begin(
     if before is not None:
         before.dismiss_watchdog()
     act = Act(fault, info, namespace, target, ttl_s)
+    act.outcome.called_ns = called_ns
     act.deadlines |= replaced_deadlines(fault, deadlines)
     act.start_watchdog()
     act.kube.remember()

@@ -29,6 +29,7 @@ def compile_experiment(fault: Fault, cluster: str, namespace: str, target: str, 
     The heal is a rollback too, under strategy `always`: Chaos Toolkit's default does not on SIGTERM or SIGINT.
     """
     base: Json = {"cluster": cluster, "target": target, "namespace": namespace}
+    warm = {"type": "python", "module": "steadyset.chaos.warm", "arguments": {"cluster": cluster}}
     heal = _activity("action", "heal", fault.module, "heal", base)
     return {
         "version": "1.0.0",
@@ -36,6 +37,7 @@ def compile_experiment(fault: Fault, cluster: str, namespace: str, target: str, 
         "description": fault.summary,
         "tags": ["steadyset", fault.name, fault.lease.value],
         "runtime": {"rollbacks": {"strategy": "always"}},
+        "controls": [{"name": "warm", "provider": warm}],
         "method": [
             _activity("action", "inject", fault.module, "inject", {**base, **params}),
             _activity("probe", "prove-bite", fault.module, "prove_bite", base),

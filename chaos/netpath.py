@@ -7,8 +7,9 @@ Each end is asked where its kernel is, so a path may lead from one node's agent 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -46,15 +47,24 @@ class Seen(msgspec.Struct, kw_only=True, frozen=True):
     passes: bool
 
 
-class Line:
-    """An ear at each of two places and a connection between them, made before the fault, to be asked while it lasts."""
+def open_ears(places: Iterable[Place]) -> dict[str, EarAt]:
+    """An ear at each of these places, by name, opened at the same time."""
+    those = list(places)
+    ears = at_once([partial(p.need_reach().call, probes.ear_open, p.net) for p in those])
+    return {place.name: ear for place, ear in zip(those, ears, strict=True)}
 
-    def __init__(self, one: Place, other: Place) -> None:
+
+class Line:
+    """An ear at each of two places and a connection between them, made before the fault, to be asked while it lasts.
+
+    `ears` are those of its ends where they are open already; whoever opened them closes them.
+    """
+
+    def __init__(self, one: Place, other: Place, ears: dict[str, EarAt] | None = None) -> None:
         self.one, self.other = one, other
-        ears = at_once([lambda p=p: p.need_reach().call(probes.ear_open, p.net) for p in (one, other)])  # type: ignore[misc]
-        self._ears: dict[str, EarAt] = {one.name: ears[0], other.name: ears[1]}
+        self._ears, self._own = (open_ears([one, other]), True) if ears is None else (dict(ears), False)
         try:
-            self._line = one.need_reach().call(probes.line_open, one.net, other.address, ears[1]["tcp"])
+            self._line = one.need_reach().call(probes.line_open, one.net, other.address, self._ears[other.name]["tcp"])
         except BaseException:
             self._close_ears()
             raise
@@ -100,12 +110,12 @@ class Line:
 
     def close(self) -> None:
         """Close its sockets."""
-        _close(self.one, self._line)
+        close_at(self.one, self._line)
         self._close_ears()
 
     def _close_ears(self) -> None:
-        for place in (self.one, self.other):
-            _close(place, self._ears[place.name]["ear"])
+        for place in (self.one, self.other) if self._own else ():
+            close_at(place, self._ears[place.name]["ear"])
 
 
 class OutsideLine:
@@ -126,10 +136,11 @@ class OutsideLine:
 
     def close(self) -> None:
         """Close its socket."""
-        _close(self.one, self._line)
+        close_at(self.one, self._line)
 
 
-def _close(place: Place, handle: str) -> None:
+def close_at(place: Place, handle: str) -> None:
+    """Close an ear or a line of that place."""
     with suppress(InstrumentError):  # an agent that is gone has closed it
         place.need_reach().call(probes.close, [handle])
 

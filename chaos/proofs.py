@@ -10,10 +10,21 @@ from collections.abc import Callable
 from functools import partial
 
 from steadyset.chaos.agent.names import resolves
+from steadyset.chaos.agent.probes import EarAt
 from steadyset.chaos.cut import Cut
-from steadyset.chaos.netpath import PROBE_TIMEOUT_S, Line, OutsideLine, Place, Seen, ask_all, ask_until_open
+from steadyset.chaos.netpath import (
+    PROBE_TIMEOUT_S,
+    Line,
+    OutsideLine,
+    Place,
+    Seen,
+    ask_all,
+    ask_until_open,
+    close_at,
+    open_ears,
+)
 from steadyset.chaos.planes import CLIENTS, DNS, PEERS, clients_of
-from steadyset.chaos.reach import at_once
+from steadyset.chaos.reach import at_once, both
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, InvalidError
 
@@ -33,25 +44,42 @@ class Proofs:
         ends = {pair: (self._place(pair[0]), self._place(pair[1])) for pair in pairs}
         if info.client_netns:
             ends |= {(CLIENTS, name): (clients_of(info), self._place(name)) for name in side}
-        lines = at_once([partial(Line, *two) for two in ends.values()])
-        self._lines = dict(zip(ends, lines, strict=True))
-        at_once([partial(self._open_outside, name) for name in side])
+        self._ears: dict[str, EarAt] = {}
+        self._heard: dict[str, Place] = {}  # where each ear is
+        self._lines: dict[tuple[str, str], Line] = {}
+        both(lambda: self._open_lines(ends), lambda: at_once([partial(self._open_outside, name) for name in side]))
 
     def _place(self, name: str) -> Place:
         member = self.cut.members[name]
         return Place(name=name, address=member.address, net=member.net, reach=member.reach)
+
+    def _open_lines(self, ends: dict[tuple[str, str], tuple[Place, Place]]) -> None:
+        """Lines between these ends; an ear at each place serves all of them."""
+        self._heard |= {place.name: place for two in ends.values() for place in two}
+        self._ears |= open_ears([place for name, place in self._heard.items() if name not in self._ears])
+        lines = at_once([partial(Line, *two, self._ears) for two in ends.values()])
+        self._lines |= zip(ends, lines, strict=True)
+
+    def _close_ear(self, name: str) -> None:
+        close_at(self._heard.pop(name), self._ears.pop(name)["ear"])
 
     def _open_outside(self, name: str) -> None:
         for plane, places in self._places.items():
             if plane != CLIENTS:
                 self._outside[name, plane] = at_once([partial(OutsideLine, self._place(name), p) for p in places])
 
+    def _end(self, name: str) -> Place:
+        return self._place(name) if name in self.cut.members else self._heard[name]
+
     def _is_free(self, one: str, other: str) -> bool:
         return (one, other) not in self.cut.cuts
 
     def need_open(self) -> None:
-        """InvalidError when something does not work before: what is cut already cannot be cut."""
-        closed = [s.what for s in ask_until_open(self._everything()) if not s.passes]
+        """InvalidError when packets do not get through before; the connections were opened only a moment ago."""
+        packets: list[Question] = [line.packet for line in self._lines.values()]
+        packets += [partial(line.packet, True) for line in self._lines.values()]
+        names = [partial(self._names, name) for name, plane in self._outside if plane == DNS]
+        closed = [s.what for s in ask_until_open([*packets, *names]) if not s.passes]
         if closed:
             raise InvalidError("cannot prove a cut of what is cut already", seen=", ".join(closed))
 
@@ -124,17 +152,16 @@ class Proofs:
         return [f"{s.what}: passes again" for s in seen] if all(s.passes for s in seen) else None
 
     def _renew_stale(self) -> None:
-        for name in list(self._stale):
-            for pair, line in list(self._lines.items()):
-                if name in pair:
-                    ends = [self._place(n) if n in self.cut.members else line.one for n in pair]
-                    line.close()
-                    self._lines[pair] = Line(*ends)
-            if name in self._side:
-                self._open_outside(name)
-            self._stale.discard(name)
+        stale = set(self._stale)
+        own = {pair: line for pair, line in self._lines.items() if stale & set(pair)}
+        at_once([line.close for line in own.values()])
+        at_once([partial(self._close_ear, name) for name in stale & set(self._ears)])
+        self._open_lines({pair: (self._end(pair[0]), self._end(pair[1])) for pair in own})
+        at_once([partial(self._open_outside, name) for name in self._side if name in stale])
+        self._stale -= stale
 
     def close(self) -> None:
         """Close every socket."""
         outside = [line.close for lines in self._outside.values() for line in lines]
         at_once([*[line.close for line in self._lines.values()], *outside])
+        at_once([partial(self._close_ear, name) for name in list(self._ears)])
