@@ -8,7 +8,8 @@ it), and a NetworkPolicy object. A process of its own sends a datagram every mil
 directions, and notes which arrive. The last member counts: the time is that of the slowest path.
 
 `cut` is the order alone, with everything prepared; `inject` is the whole activity as Chaos Toolkit calls it: targets
-looked up, paths proven open before, the undo written ahead, the watchdog started, then the cut.
+looked up, paths proven open before, the undo written ahead, the watchdog started, then the cut. `chaos run` is the same
+activity in a Chaos Toolkit process of its own, as a test or `steadyset chaos run` starts it.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ from steadyset.chaos.kube import Kube, is_ready, uid_of
 from steadyset.chaos.nft import cut_script, delete_script
 from steadyset.chaos.partition import isolate
 from steadyset.chaos.reach import at_once, reach_of_pod
+from steadyset.chaos.runner import inject
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.fixtures import agent
 from steadyset.fixtures.clusters import embedded, kubeconfig
 from steadyset.fixtures.preload import preload
 from steadyset.fixtures.stacks.probe import Probe
+from steadyset.rundir import RunDir
 from steadyset.wait import pause, wait_for
 
 NAMESPACE = "steadyset-latency"
@@ -53,6 +56,7 @@ SEEN_DEADLINE_S = 10.0  # until a cut, or its heal, is seen on every path
 NOT_SEEN_S = 3.0  # a NetworkPolicy that has dropped nothing by then is not enforced
 SETTLE_S = 0.3  # the paths are open for so long between two rounds
 READY_DEADLINE_S = 60.0
+RUNS_MAX = 15  # rounds of `chaos run`, which takes seconds each
 HOST_FOLDERS = ("bin", "sbin", "usr", "lib", "lib64", "etc")
 
 
@@ -313,6 +317,23 @@ def measure_policy(way: Way, meter_: Meter, rounds: int) -> tuple[list[float], l
     return costs
 
 
+def measure_runs(name: str, info: ClusterInfo, meter_: Meter, target: str, rounds: int) -> tuple[str, Figures]:
+    """The same activity, called by a `chaos run` for each round; the calls' times are from its journal."""
+    figures, folder = Figures([], []), RunDir.create(Path(os.environ["XDG_STATE_HOME"]), {}, "latency")
+    for number in range(rounds):
+        pause(SETTLE_S)
+        began = time.monotonic_ns()
+        fault = network_partition.FAULT
+        with inject(info, folder, f"{number}", fault, target, namespace=NAMESPACE, planes=["peers"]) as span:
+            dropped = began + 1e6 * meter_.last(0, began)
+            released = time.monotonic_ns()
+        passed = released + 1e6 * meter_.last(1, released)
+        outputs = [run["output"] for run in json.loads((folder.path / span.journal).read_bytes())["run"]]
+        figures.cut.append((dropped - outputs[0]["called_ns"]) / 1e6)
+        figures.heal.append((passed - span.heal_ns) / 1e6)
+    return f"{name}: chaos run", figures
+
+
 def spread(values: list[float]) -> str:
     """min / median / p99 / max."""
     ordered = sorted(values)
@@ -363,10 +384,16 @@ def main() -> None:
                 steadyset_inject(foreign, "agent", target),
                 kubectl_exec(info, kube, target, names),
             ]
-            for way in ways:
-                figures = measure(way, meter_, options.rounds)
-                results[way.name] = figures._asdict()
-                say(f"{way.name:<28} {spread(figures.cut)}   {spread(figures.heal)}")
+            measured = [partial(lambda w: (w.name, measure(w, meter_, options.rounds)), way) for way in ways]
+            runs = min(options.rounds, RUNS_MAX)
+            measured += [
+                partial(measure_runs, where, cluster, meter_, target, runs)
+                for where, cluster in (("embedded", info), ("agent", foreign))
+            ]
+            for each in measured:
+                way_name, figures = each()
+                results[way_name] = figures._asdict()
+                say(f"{way_name:<28} {spread(figures.cut)}   {spread(figures.heal)}")
         policy = measure_policy(network_policy(kube, target), meter_, options.rounds)
         name = "NetworkPolicy" if isinstance(policy, Figures) else "NetworkPolicy (API calls)"
         results[name] = {"cut": policy[0], "heal": policy[1]}

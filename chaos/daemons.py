@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
-from steadyset.chaos.act import Act
+from steadyset.chaos.act import Act, begin
+from steadyset.chaos.fault import TTL_S, Fault
 from steadyset.chaos.inside import need_node_exec, start_time
-from steadyset.chaos.kube import Kube, UnreachableError
+from steadyset.chaos.kube import Json, Kube, UnreachableError
 from steadyset.chaos.ledger import Record
 from steadyset.chaos.machine import machine_command
+from steadyset.chaos.phases import Activity
 from steadyset.chaos.targets import Victim, node_ready, resolve
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
@@ -26,6 +29,43 @@ CONTROL_PLANE = {
 }
 API = ("kube-apiserver", "etcd")  # without one of these the API server answers nothing
 CONNECT_TIMEOUT_S = 1.0  # daemon_port: connections on one machine take under a millisecond
+
+
+AIMED = """Of a node (kubelet, containerd, kube-proxy): `target` is a pod on it or node/NAME. Of the control plane
+    (kube-apiserver, etcd, kube-scheduler, kube-controller-manager, csi-attacher, csi-provisioner): `target` is the
+    daemon's name itself."""
+
+
+def daemon_action(fault: Fault, does: Callable[[Act], None], doc: str) -> Activity:
+    """The action `inject` of a fault of daemons; `does` does it to the act's victims. `doc` says so in a sentence."""
+
+    def inject(
+        cluster: str,
+        target: str,
+        namespace: str = "default",
+        daemon: str = "",
+        ttl_s: float = TTL_S,
+        deadlines: dict[str, float] | None = None,
+    ) -> Json:
+        act = begin(fault, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
+        aim_at_daemons(act, daemon)
+        processes = [process for victim in act.victims for process in victim.seen["processes"]]
+        with act.injecting({"daemons": [victim.name for victim in act.victims], "processes": processes}):
+            does(act)
+        return act.report()
+
+    inject.__doc__, inject.__module__ = f"{doc} {AIMED}", fault.module
+    return inject
+
+
+def switch_action(fault: Fault, verb: str, doc: str) -> Activity:
+    """The action `inject` of a fault that stops or restarts daemons."""
+
+    def switch(act: Act) -> None:
+        for victim in act.victims:
+            switch_daemon(act.info, verb, victim.name)
+
+    return daemon_action(fault, switch, doc)
 
 
 def aim_at_daemons(act: Act, daemon: str) -> None:

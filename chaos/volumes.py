@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from functools import partial
+from typing import Concatenate
 
 import msgspec
 
-from steadyset.chaos.act import Act
+from steadyset.chaos.act import Act, begin
 from steadyset.chaos.agent import volumes
+from steadyset.chaos.agent.node import Node
+from steadyset.chaos.fault import TTL_S, Fault
 from steadyset.chaos.kube import Json, Kube, is_ready, short, uid_of
 from steadyset.chaos.ledger import Record
+from steadyset.chaos.phases import Activity
 from steadyset.chaos.reach import Reach, all_reaches, at_once, reach_of_pod
 from steadyset.chaos.targets import Victim
 from steadyset.clusterinfo import ClusterInfo
@@ -80,6 +85,28 @@ def mounts_of(info: ClusterInfo, volume: str) -> list[Mount]:
 def write_error(mount: Mount) -> str:
     """Write to the volume mounted there and fsync: "" when that worked, else the errno's name."""
     return mount.reach.call(volumes.write_error, mount.path)
+
+
+def mount_action(fault: Fault, verb: Callable[Concatenate[Node, str, ...], object], doc: str) -> Activity:
+    """The action `inject` of a fault that does `verb` to the path where each victim's volume is mounted."""
+
+    def inject(
+        cluster: str,
+        target: str,
+        namespace: str = "default",
+        claim: str = "",
+        ttl_s: float = TTL_S,
+        deadlines: dict[str, float] | None = None,
+    ) -> Json:
+        act = begin(fault, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
+        aim_at_volumes(act, claim)
+        with act.injecting(undo_of(act)):
+            for victim in act.victims:
+                victim.seen["mount"].reach.call(verb, victim.seen["mount"].path)
+        return act.report()
+
+    inject.__doc__, inject.__module__ = f"{doc}; `claim` names the PVC when a pod has several.", fault.module
+    return inject
 
 
 def aim_at_volumes(act: Act, claim: str = "") -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
-from steadyset.chaos.act import Act, begin
-from steadyset.chaos.daemons import API, aim_at_daemons, api_answers, is_well, see_daemon
-from steadyset.chaos.fault import TTL_S, Fault, Lease
+from steadyset.chaos.act import Act
+from steadyset.chaos.daemons import API, api_answers, daemon_action, is_well, see_daemon
+from steadyset.chaos.fault import Fault, Lease
 from steadyset.chaos.inside import signal_all, stopped
 from steadyset.chaos.kube import Kube
 from steadyset.chaos.ledger import Record
@@ -27,22 +26,9 @@ FAULT = Fault(
 )
 
 
-def inject(
-    cluster: str,
-    target: str,
-    namespace: str = "default",
-    daemon: str = "",
-    ttl_s: float = TTL_S,
-    deadlines: dict[str, float] | None = None,
-) -> dict[str, Any]:
-    """Pause `daemon`. Of a node (kubelet, containerd, kube-proxy): `target` is a pod on it or node/NAME. Of the control
-    plane (kube-apiserver, etcd, kube-scheduler, kube-controller-manager): `target` is the daemon's name itself."""
-    act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    aim_at_daemons(act, daemon)
-    processes = [p for v in act.victims for p in v.seen["processes"]]
-    with act.injecting({"processes": processes, "daemons": [v.name for v in act.victims]}):
-        signal_all(processes, signal.SIGSTOP)
-    return act.report()
+def _pause(act: Act) -> None:
+    for victim in act.victims:
+        signal_all(victim.seen["processes"], signal.SIGSTOP)
 
 
 def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
@@ -74,6 +60,7 @@ def _seen(act: Act, victim: Victim) -> str:
     return f"{len(stopped(processes))} of {len(processes)} processes stopped; {see_daemon(act, victim)}"
 
 
+inject = daemon_action(FAULT, _pause, "Pause `daemon`.")
 prove_bite = bite_probe(FAULT, _paused, "the daemon is paused", _seen)
 heal = heal_action(FAULT, undo)
 prove_heal = heal_probe(FAULT, _running, "the daemon runs and its cluster is well", _seen)

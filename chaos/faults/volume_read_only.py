@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from steadyset.chaos.act import Act, begin
+from steadyset.chaos.act import Act
 from steadyset.chaos.agent.disks import abort
-from steadyset.chaos.fault import TTL_S, Fault, Lease
+from steadyset.chaos.fault import Fault, Lease
 from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
 from steadyset.chaos.targets import Victim
-from steadyset.chaos.volumes import aim_at_volumes, back_on_volume, delete_the_pods, see_volume, undo_of, write_error
+from steadyset.chaos.volumes import back_on_volume, delete_the_pods, mount_action, see_volume, write_error
 
 __all__ = ["heal", "inject", "prove_bite", "prove_heal"]
 
@@ -22,24 +20,6 @@ FAULT = Fault(
 )
 
 
-def inject(
-    cluster: str,
-    target: str,
-    namespace: str = "default",
-    claim: str = "",
-    ttl_s: float = TTL_S,
-    deadlines: dict[str, float] | None = None,
-) -> dict[str, Any]:
-    """Remount the ext4 file systems of the volumes of the pods of `target` with the option `abort`, which works while
-    files are open for writing; `claim` names the PVC when a pod has several."""
-    act = begin(FAULT, cluster, namespace, target, ttl_s=ttl_s, deadlines=deadlines)
-    aim_at_volumes(act, claim)
-    with act.injecting(undo_of(act)):
-        for victim in act.victims:
-            victim.seen["mount"].reach.call(abort, victim.seen["mount"].path)
-    return act.report()
-
-
 def _read_only(act: Act, victim: Victim) -> list[str] | None:
     """Wait until a write to the mounted volume fails with EROFS."""
     if write_error(victim.seen["mount"]) != "EROFS":
@@ -47,6 +27,11 @@ def _read_only(act: Act, victim: Victim) -> list[str] | None:
     return [f"write to volume {victim.seen['volume']} in pod {victim.name}: EROFS"]
 
 
+inject = mount_action(
+    FAULT,
+    abort,
+    "Remount the ext4 volumes of the pods of `target` with the option `abort`, even while they are written to",
+)
 undo = delete_the_pods
 prove_bite = bite_probe(FAULT, _read_only, "the volume is read-only", see_volume)
 heal = heal_action(FAULT, undo)
