@@ -9,12 +9,18 @@ from typing import Any, ClassVar
 import pytest
 from kubernetes import client
 
+from steadyset.chaos.fault import Fault
+from steadyset.chaos.faults.network_partition import FAULT as NETWORK_PARTITION
+from steadyset.chaos.faults.pod_kill import FAULT as POD_KILL
+from steadyset.chaos.runner import inject
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
-from steadyset.errors import DeadlineError
+from steadyset.errors import DeadlineError, InvalidError
 from steadyset.fixtures.preload import preload
 from steadyset.fixtures.stacks import Deadlines
+from steadyset.fixtures.stacks.probe import Probe
 from steadyset.fixtures.stacks.redis import Redis
 from steadyset.load.runner import LoadRun
+from steadyset.rundir import RunDir
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -54,7 +60,8 @@ def gone(cluster: ClusterInfo) -> Iterator[Callable[[str], bool]]:
     def gone(namespace: str) -> bool:
         from steadyset.fixtures.api import connect
 
-        names = {n.metadata.name for n in client.CoreV1Api(connect(cluster)).list_namespace().items}
+        core: Any = client.CoreV1Api(connect(cluster))
+        names = {n.metadata.name for n in core.list_namespace().items}
         return namespace not in names
 
     yield gone
@@ -106,3 +113,44 @@ def test_wrong_credentials_are_said(elsewhere: ClusterInfo, tmp_path: Path) -> N
     finally:
         stack.undeploy()
     assert "AuthenticationError" in caught.value.seen
+
+
+class Alone(Probe):
+    """One member: no majority to lose, and nobody to be cut from."""
+
+    replicas = 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "target", "params", "why"),
+    [
+        (NETWORK_PARTITION, "probe-0", {"shape": "halves", "planes": ["peers"]}, "no peers to be cut from"),
+        (POD_KILL, "majority", {"max_pods": "all"}, "a majority of one is that one"),
+        (POD_KILL, "ordinal:2", {"max_pods": "all"}, "there is no such member"),
+        (POD_KILL, "probe-0", {}, "max-pods"),
+    ],
+    ids=("halves", "majority", "ordinal", "caps"),
+)
+def test_fewer_members_than_the_fault_needs(
+    alone: Alone, cluster: ClusterInfo, tmp_path: Path, fault: Fault, target: str, params: dict[str, Any], why: str
+) -> None:
+    """Said before anything is done: the member is the same afterwards, and the run is INVALID."""
+    before = alone.incarnation("probe-0")
+    run = RunDir.create(tmp_path, {})
+    with (
+        pytest.raises(InvalidError, match=why),
+        inject(cluster, run, "few", fault, target, namespace=alone.namespace, **params),
+    ):
+        pytest.fail("the fault was held")
+    assert alone.incarnation("probe-0") == before
+
+
+@pytest.fixture(scope="module")
+def alone(cluster: ClusterInfo) -> Iterator[Alone]:
+    """A probe of one member."""
+    stack = Alone()
+    try:
+        stack.deploy(cluster, "stacktest-alone")
+        yield stack
+    finally:
+        stack.undeploy()
