@@ -17,6 +17,7 @@ from steadyset.errors import InstrumentError, UsageError
 
 REQUEST_TIMEOUT_S = 5.0  # one request to the API server
 CONNECTIONS_MAX = 32
+FORBIDDEN = 403
 MERGE_PATCH = "application/merge-patch+json"
 CONFLICT_RETRIES = 20  # others write an object every few seconds at most: conflicts are rare and short
 
@@ -29,6 +30,11 @@ class RefusedError(InstrumentError):
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"the API server refused ({status} {reason}): {message}")
         self.status, self.reason = status, reason
+
+    @property
+    def unauthorized(self) -> bool:
+        """Whether the account lacks the right, in RBAC's words; admission and quotas answer 403 too."""
+        return self.status == FORBIDDEN and 'User "' in self.message and '" cannot ' in self.message
 
 
 class UnreachableError(InstrumentError):

@@ -13,14 +13,13 @@ import msgspec
 
 from steadyset.chaos.fault import UNDO_SLACK_S, Fault
 from steadyset.chaos.faults import FAULTS, fault_named
-from steadyset.chaos.kube import Kube, RefusedError, UnreachableError
+from steadyset.chaos.kube import FORBIDDEN, Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger, Record, located
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, SteadysetError
 from steadyset.wait import pause
 
 OBSERVE_POLL_S = 0.5
-FORBIDDEN = 403
 
 
 class Swept(msgspec.Struct, kw_only=True):

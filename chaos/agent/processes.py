@@ -23,12 +23,12 @@ class Process(TypedDict):
 
 
 def start_time(pid: int) -> int:
-    """When that process started, in clock ticks since boot; 0 when there is none."""
+    """When that process started, in clock ticks since boot; 0 when there is none, or it has ended and is not reaped."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return int(stat.rpartition(")")[2].split()[19])
+    return 0 if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def pod_processes(node: Node, pod_uid: str) -> list[Process]:

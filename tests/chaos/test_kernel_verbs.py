@@ -123,3 +123,17 @@ def oom_kill_and_reap(main: Main, process: subprocess.Popen[bytes]) -> None:
     reaper.start()
     oom_kill(NODE, main)
     reaper.join(GONE_DEADLINE_S)
+
+
+def test_a_process_that_nobody_reaped_has_ended() -> None:
+    """A daemon's parent may live on and not wait for it: the daemon that was killed must not count as running."""
+    child = subprocess.Popen(["true"])
+    stat = Path(f"/proc/{child.pid}/stat")
+    wait_for(
+        lambda: ") Z " in stat.read_text(),
+        what="the child is a zombie",
+        deadline_name="GONE_DEADLINE_S",
+        deadline_s=GONE_DEADLINE_S,
+    )
+    assert start_time(child.pid) == 0
+    child.wait()

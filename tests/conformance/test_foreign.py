@@ -12,12 +12,15 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
+from steadyset.chaos.kube import RefusedError
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 from steadyset.fixtures.clusters.kubeconfig import open_cluster
+from steadyset.fixtures.conformance.rights import PREFIX, RIGHTS
 from steadyset.fixtures.conformance.selection import check
 from steadyset.fixtures.scenario import NotTestedError
 
+MANIFEST = Path(__file__).parent.parent.parent / "docs" / "rbac-conformance.yaml"
 UID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -79,6 +82,36 @@ def test_conformance_opens_it(kubeconfig: str) -> None:
 def test_a_storage_class_that_was_asked_for_must_be_there(kubeconfig: str) -> None:
     with pytest.raises(UsageError, match="no StorageClass fast"):
         open_cluster(kubeconfig, confirm_uid=UID, lenient=True, storage_class="fast")
+
+
+def test_the_manifest_grants_what_the_suites_need_and_no_more() -> None:
+    """Nothing by wildcard, and the fence knows the names that the suites give."""
+    documents = {d["kind"]: d for d in yaml.safe_load_all(MANIFEST.read_text())}
+    rules = documents["ClusterRole"]["rules"]
+    granted = {(g, r, v) for rule in rules for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]}
+    assert granted == {
+        (right.group, f"{right.resource}/{right.subresource}" if right.subresource else right.resource, verb)
+        for right in RIGHTS
+        for verb in right.verbs
+    }
+    fence = documents["ValidatingAdmissionPolicy"]["spec"]
+    assert f"startsWith('{PREFIX}')" in fence["validations"][0]["expression"]
+    account = documents["ServiceAccount"]["metadata"]
+    assert f"serviceaccount:{account['namespace']}:{account['name']}" in fence["matchConditions"][0]["expression"]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "unauthorized"),
+    [
+        (403, 'pods is forbidden: User "u" cannot create resource "pods" in API group "" at the cluster scope', True),
+        (403, 'pods "web-0" is forbidden: exceeded quota: one, requested: pods=1', False),
+        (403, "pods \"web-0\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", False),
+        (404, 'User "u" cannot be found', False),
+    ],
+)
+def test_only_a_missing_right_makes_a_test_not_tested(status: int, message: str, unauthorized: bool) -> None:
+    """A quota or an admission plugin answers 403 too, and may be what a test is about."""
+    assert RefusedError(status, "Forbidden", message).unauthorized is unauthorized
 
 
 class Item:
