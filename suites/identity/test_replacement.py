@@ -7,6 +7,7 @@ from steadyset.chaos.kube import is_ready
 
 @pytest.mark.requirement("STS-ID-001", "STS-ID-002", "STS-ID-003", "STS-ID-004", "STS-ID-005")
 @pytest.mark.parametrize("grace_s", [None, 1], ids=["own-grace", "grace-1"])
+@pytest.mark.takes(30)
 def test_pods_are_deleted(space, report, grace_s):
     """Goal: deleted pods come back with their name, hostname, subdomain, claim, index label and data.
 

@@ -142,6 +142,7 @@ def test_work_is_not_done_exactly_once(space, report):
 
 @pytest.mark.requirement("JOB-CRN-001")
 @pytest.mark.tier("full")
+@pytest.mark.takes(110)
 def test_cron_does_not_overlap(space, report):
     """Goal: with concurrencyPolicy Forbid a CronJob starts no run while its last one is at work.
 

@@ -6,6 +6,7 @@ HOST_PORT = 21017
 
 
 @pytest.mark.requirement("STS-ORD-001", "STS-ORD-002", "STS-ORD-003", "STS-ORD-004")
+@pytest.mark.takes(25)
 def test_scaling_is_ordered_and_halts(space, report):
     """Goal: a scale-up creates 0, 1, 2, each once its predecessor is Ready; a scale-down deletes 2, 1, 0; both halt.
 
@@ -38,6 +39,7 @@ def test_scaling_is_ordered_and_halts(space, report):
 
 @pytest.mark.requirement("STS-ORD-010", "STS-ID-001", "STS-ID-002")
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.takes(25)
 def test_scaling_to_zero_and_back(space, report, policy):
     """Goal: scaled to zero and back, every member has its identity, claim and data again.
 
@@ -111,6 +113,7 @@ def _deleting_together(space):
 
 
 @pytest.mark.requirement("STS-ORD-007", "STS-ID-001")
+@pytest.mark.takes(25)
 def test_a_pod_that_its_node_rejects_is_recreated(space, report):
     """Goal: a pod that fails at once, because its node rejects it, is deleted and created again until it runs.
 

@@ -9,6 +9,7 @@ import pytest
     [(0, 2, 3), (2, 4, 2), (3, 2, 2), (3, None, 2)],
     ids=["set", "increase", "decrease", "remove"],
 )
+@pytest.mark.takes(30)
 def test_the_first_ordinal_moves(space, report, before, after, replicas):
     """Goal: pods are numbered from spec.ordinals.start, and exactly the new numbers remain after it changed.
 

@@ -73,6 +73,7 @@ def test_claims_are_deleted_when_scaled_away(space, report, orphaned):
 
 
 @pytest.mark.requirement("STS-RET-004")
+@pytest.mark.takes(35)
 def test_a_claim_of_another_controller_stays(space, report):
     """Goal: a claim that another controller owns stays when its pod is scaled away; without that owner it goes.
 

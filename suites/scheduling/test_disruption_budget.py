@@ -25,6 +25,7 @@ def _allowed(space):
 
 @pytest.mark.requirement("SCH-PDB-001", "SCH-PDB-002")
 @pytest.mark.parametrize("spec", [{"minAvailable": 2}, {"maxUnavailable": 1}], ids=["minAvailable", "maxUnavailable"])
+@pytest.mark.takes(30)
 def test_eviction(space, report, spec):
     """Goal: of three members one may be evicted; the next is refused (429) until the first is back.
 

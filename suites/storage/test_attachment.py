@@ -27,6 +27,7 @@ COMMAND_S = 10.0
 
 @pytest.mark.requirement("STO-ATT-001", "STO-ATT-003")
 @pytest.mark.needs("volume-attach")
+@pytest.mark.takes(30)
 def test_volume_follows_its_pod(space, report):
     """Goal: a volume goes wherever its pod goes, with its data; it is unmounted before it is detached.
 

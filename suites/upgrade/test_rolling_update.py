@@ -6,6 +6,7 @@ from steadyset.fixtures.scenario import NotTestedError
 
 
 @pytest.mark.requirement("STS-UPD-001", "STS-UPD-002", "STS-UPD-003", "STS-ID-002")
+@pytest.mark.takes(40)
 def test_update_and_roll_back(space, report):
     """Goal: an update goes from the last member to the first, waits for an unready one, and its reversal is a rollback.
 
@@ -41,6 +42,7 @@ def test_update_and_roll_back(space, report):
 
 
 @pytest.mark.requirement("STS-UPD-004", "STS-UPD-005", "STS-UPD-006", "STS-UPD-002", "STS-ID-002")
+@pytest.mark.takes(30)
 def test_canary_and_phases(space, report):
     """Goal: pods below the partition keep the old revision, also when they are deleted; lowering it updates the rest.
 
@@ -77,6 +79,7 @@ def test_canary_and_phases(space, report):
 
 @pytest.mark.requirement("STS-UPD-004", "STS-UPD-005")
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["container-ends-well", "container-fails"])
+@pytest.mark.takes(25)
 def test_a_pod_below_the_partition_is_held_at_its_deletion(space, report, exit_code):
     """Goal: a pod below the partition that is deleted during an update comes back at the old revision, however.
 
@@ -112,6 +115,7 @@ def _ended(space, name, uid):
 
 @pytest.mark.requirement("STS-UPD-008")
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.takes(30)
 def test_max_unavailable(space, report, policy):
     """Goal: an update takes as many members at a time as maxUnavailable allows, and never more.
 

@@ -8,6 +8,7 @@ ON_DELETE = {"type": "OnDelete"}
 
 @pytest.mark.requirement("STS-UPD-011", "STS-UPD-001", "STS-ID-002")
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.takes(40)
 def test_rolling_update_of_each_policy(space, report, policy):
     """Goal: both policies update by RollingUpdate, in its order, and every member keeps its data.
 
@@ -26,6 +27,7 @@ def test_rolling_update_of_each_policy(space, report, policy):
 
 @pytest.mark.requirement("STS-UPD-011", "STS-UPD-007", "STS-ID-002")
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.takes(35)
 def test_on_delete_of_each_policy(space, report, policy):
     """Goal: under OnDelete nothing is updated by itself; a deleted member comes back at the update revision.
 
