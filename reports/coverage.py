@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 import steadyset
-from steadyset.reports.document import final_verdict
+from steadyset.reports.document import LIMITATION, expected_as, final_verdict
 from steadyset.reports.html import MARKS
-from steadyset.requirements import REQUIREMENTS, blamed
+from steadyset.requirements import REQUIREMENTS, area, blamed
 from steadyset.requirements.reading import by_requirement
 from steadyset.rundir import RunDir, Scenario
 from steadyset.verdict import Verdict, worst
 
-NOT_TESTED, NOT_RUN, OPEN = "not tested", "not run", "open"
+NOT_TESTED, NOT_RUN, OPEN, SHOWN = "not tested", "not run", "open", "known limitation"
 Seen = dict[str, dict[str, tuple[str, Scenario]]]  # version -> test -> (run id, scenario)
 
 
@@ -30,10 +30,12 @@ def coverage(runs: Iterable[RunDir]) -> dict[str, Any]:
     versions = sorted(seen, key=lambda v: [int(part) if part.isdigit() else 0 for part in v.split(".")])
     tests = by_requirement(Path(steadyset.__file__).parent / "suites")
     promises = []
-    for r in REQUIREMENTS:
+    for number, r in enumerate(REQUIREMENTS):
         on = {version: _verdict(r.id, seen[version]) for version in versions}
         state = "" if r.id in tests else OPEN
-        promises.append({**vars(r), "tests": tests.get(r.id, []), "on": on, "state": state})
+        promises.append(
+            {**vars(r), "number": number, "area": area(r.id), "tests": tests.get(r.id, []), "on": on, "state": state}
+        )
     return {
         "versions": versions,
         "runs": {version: sorted({run for run, _ in seen[version].values()}) for version in versions},
@@ -45,7 +47,7 @@ def coverage(runs: Iterable[RunDir]) -> dict[str, Any]:
             **{
                 version: {
                     verdict: count
-                    for verdict in (*Verdict, NOT_TESTED, NOT_RUN)
+                    for verdict in (*Verdict, SHOWN, NOT_TESTED, NOT_RUN)
                     if (count := sum(p["on"][version]["verdict"] == verdict for p in promises))
                 }
                 for version in versions
@@ -60,7 +62,8 @@ def _newest(runs: Iterable[RunDir]) -> Seen:
         params = run.params()
         version = str((params.get("cluster") or {}).get("version", ""))
         for scenario in run.scenarios():
-            if version and scenario.requirements and not scenario.expected and scenario.outcome:
+            counts = not scenario.expected or expected_as(scenario) == LIMITATION
+            if version and scenario.requirements and counts and scenario.outcome:
                 seen.setdefault(version, {})[scenario.test_id] = (run.path.name, scenario)
     return seen
 
@@ -68,7 +71,7 @@ def _newest(runs: Iterable[RunDir]) -> Seen:
 def _verdict(requirement: str, seen: dict[str, tuple[str, Scenario]]) -> dict[str, Any]:
     """The worst verdict of the tests that cover the requirement; a broken rule of another one does not count."""
     found: list[tuple[Verdict, str]] = []
-    reasons = []
+    reasons, limited = [], False
     for test, (_, scenario) in sorted(seen.items()):
         if requirement not in scenario.requirements:
             continue
@@ -76,12 +79,15 @@ def _verdict(requirement: str, seen: dict[str, tuple[str, Scenario]]) -> dict[st
             reasons.append(scenario.reason)
             continue
         verdict = final_verdict(scenario)[0]
+        limited |= bool(scenario.expected)
         broken = [j.rule for j in scenario.judgements if j.verdict is not Verdict.PASS]
         if verdict in (Verdict.FAIL, Verdict.INVALID) and requirement not in blamed(scenario.requirements, broken):
             verdict = Verdict.PASS
         found.append((verdict, test))
     if found:
         verdict = worst(v for v, _ in found)
+        if limited and verdict is Verdict.PASS:
+            return {"verdict": SHOWN, "why": ""}
         return {"verdict": verdict, "why": ", ".join(t for v, t in found if v is verdict and v is not Verdict.PASS)}
     return {"verdict": NOT_TESTED if reasons else NOT_RUN, "why": reasons[0] if reasons else ""}
 

@@ -22,15 +22,19 @@ from steadyset.history import load_history
 from steadyset.judge import Expectation, certified
 from steadyset.reports import lanes, metrics, series
 from steadyset.reports.matrix import matrix_rows
-from steadyset.requirements import blamed
+from steadyset.requirements import REQUIREMENTS, blamed
 from steadyset.rundir import FaultSpan, RunDir, Scenario
 from steadyset.trace import Trace, load_trace
 from steadyset.verdict import Judgement, Verdict, worst
 
 FORMAT = 1  # raised when a renderer would misread an older document
 NAME = "document.json"
-CONTROL_MET = "negative control: failed as it must"
-CONTROL_UNMET = "negative control: did not fail as it must"
+CONFORMANCE = "conformance"  # the kind of a run
+CONTROL, LIMITATION = "negative control", "known limitation"
+MET, UNMET = (
+    {CONTROL: "failed as it must", LIMITATION: "shown"},
+    {CONTROL: "did not fail as it must", LIMITATION: "not shown"},
+)
 INTERRUPTED = "interrupted"
 _SHOWN_ELSEWHERE = ("not_tested", "traceback", "steps", "promises")
 SETUP_SHOWN_NS = 500_000_000  # of a scenario's set-up, before its first evidence
@@ -90,15 +94,28 @@ def final_verdict(scenario: Scenario) -> tuple[Verdict, str]:
     return verdict, _why(scenario, verdict)
 
 
+def expected_as(scenario: Scenario) -> str:
+    """What a scenario is that must not pass: a failure story's known limitation, else a control; "" for all others."""
+    if not scenario.expected:
+        return ""
+    story = scenario.metrics.get("story")
+    return LIMITATION if story and not story["sabotage"] else CONTROL
+
+
+def expectation_said(scenario: Scenario, verdict: Verdict) -> str:
+    """Whether a scenario that must not pass ended as it must, in words; "" for all others."""
+    kind = expected_as(scenario)
+    return f"{kind}: {(MET if verdict is Verdict.PASS else UNMET)[kind]}" if kind else ""
+
+
 def _why(scenario: Scenario, verdict: Verdict) -> str:
     """What the judgements alone do not say about a finished scenario's verdict; "" when they say it all."""
     if scenario.outcome == "error":
         broken = any(j.verdict is Verdict.ERROR for j in scenario.judgements)
         return scenario.reason or ("" if broken else "the test broke before it ended")
     if scenario.expected:
-        if verdict is Verdict.PASS:
-            return CONTROL_MET
-        return f"{CONTROL_UNMET}: {Expectation.parse(scenario.expected).unmet(scenario)}"
+        said = expectation_said(scenario, verdict)
+        return said if verdict is Verdict.PASS else f"{said}: {Expectation.parse(scenario.expected).unmet(scenario)}"
     bites = "; ".join(f"{fault.fault}: {fault.error}" for fault in scenario.faults if fault.error)
     if scenario.outcome == "failed" and scenario.verdict() is Verdict.PASS:
         return scenario.reason or "the test itself failed"
@@ -124,6 +141,8 @@ def build_document(run: RunDir, changes: dict[str, list[dict[str, Any]]] | None 
         for part in s.metrics.get("not_tested", [])
     ]
     not_tested = [*skipped, *parts]
+    if params.get("kind") == CONFORMANCE:
+        tested.sort(key=_by_promise)
     verdict = worst(Verdict(s["verdict"]) for s in tested)
     counts = Counter(s["verdict"] for s in tested)
     return {
@@ -136,7 +155,8 @@ def build_document(run: RunDir, changes: dict[str, list[dict[str, Any]]] | None 
         "counts": {
             **{v.value: counts.get(v, 0) for v in Verdict},
             "scenarios": len(tested),
-            "controls": sum(bool(s["expected"]) for s in tested),
+            "controls": sum(s["expected_as"] == CONTROL for s in tested),
+            "limitations": sum(s["expected_as"] == LIMITATION for s in tested),
             "not_tested": len(not_tested),
         },
         "seconds": _run_seconds(scenarios),
@@ -171,6 +191,12 @@ def load_document(run: RunDir) -> dict[str, Any]:
     return document
 
 
+def _by_promise(scenario: dict[str, Any]) -> tuple[bool, int, str]:
+    """What did not pass comes first; then the registry's order decides."""
+    first = next((n for n, r in enumerate(REQUIREMENTS) if r.id in scenario["requirements"]), len(REQUIREMENTS))
+    return scenario["verdict"] == Verdict.PASS, first, scenario["slug"]
+
+
 def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
     """One scenario: verdict and judgements with their evidence, fault spans, metrics, and everything to draw."""
     evidence = Evidence(run, scenario)
@@ -194,6 +220,8 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
         "outcome": scenario.outcome or INTERRUPTED,
         "reason": scenario.reason,
         "expected": scenario.expected,
+        "expected_as": expected_as(scenario),
+        "expected_said": expectation_said(scenario, verdict),
         "verdict": verdict,
         "own_verdict": scenario.verdict(),
         "why": why,
@@ -218,7 +246,7 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
         "not_tested": scenario.metrics.get("not_tested", []),
         "trace_from": clock(evidence.trace.start_ns) if evidence.trace and evidence.trace.records else None,
         "load_from": clock(first) if (first := ops.first_ns()) is not None else None,
-        "series": series.load_series(ops, begin, until) if len(ops) else None,
+        "series": series.load_series(ops, begin, until) if len(ops) and not scenario.requirements else None,
         "acks": [
             {
                 "server": span.server,
@@ -228,7 +256,7 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
                 "count": span.count,
                 "sessions": span.kinds,
             }
-            for span in series.acknowledging(ops)
+            for span in ([] if scenario.requirements else series.acknowledging(ops))  # single writes are no load
         ],
         **_lanes(scenario, evidence.trace, clock),
         "clock_uncertainty_ms": evidence.clock_uncertainty_ns / 1e6,

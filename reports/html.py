@@ -90,6 +90,7 @@ def render_html(document: dict[str, Any]) -> str:
         .render(
             d=document,
             run=document["run"],
+            conformance=document["run"].get("kind") == "conformance",
             cluster=document["run"].get("cluster") or {},
             meaning=meaning(document),
             stages=STAGES,

@@ -47,7 +47,7 @@ def print_verdicts(document: dict[str, Any], console: Console | None = None, *, 
         rules = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "none"
         name = Text(scenario["title"])
         if scenario["expected"]:
-            name.append("\nnegative control: " + ("failed as it must" if scenario["verdict"] == "PASS" else "unmet"))
+            name.append(f"\n{scenario['expected_said']}")
         row: list[Any] = [verdict_text(scenario["verdict"]), name]
         row += [rules] if wide else []
         row += [", ".join(f["fault"] for f in scenario["faults"]) or "none", _longest(measured, "without_acks_s")]

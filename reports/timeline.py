@@ -100,6 +100,8 @@ def timeline_svg(scenario: dict[str, Any], size: str) -> str:
     _evidence(canvas, scenario)
     _gaps(canvas, scenario["gaps"])
     bottom = canvas.y
+    if not bottom:
+        return ""
     _axis(canvas, seconds)
     body = _grid(canvas, seconds, bottom) + _fault_bands(canvas, scenario, bottom) + "".join(canvas.parts)
     return svg.element(

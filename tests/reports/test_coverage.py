@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from steadyset.cli.coverage import command
-from steadyset.reports.coverage import NOT_RUN, NOT_TESTED, coverage
+from steadyset.reports.coverage import NOT_RUN, NOT_TESTED, SHOWN, coverage
 from steadyset.reports.document import build_document
-from steadyset.reports.html import render_coverage
+from steadyset.reports.html import render_coverage, render_html
 from steadyset.reports.junit import render_junit
 from steadyset.rundir import RunDir, Scenario
 from steadyset.verdict import Judgement, Verdict
@@ -74,6 +74,51 @@ def test_skips_and_controls(tmp_path: Path) -> None:
     control = scenario("b", judged("ordered-recovery", Verdict.FAIL), expected="FAIL:ordered-recovery")
     found = coverage([run_of(tmp_path, "r1", "1.35.4", skipped, control)])
     assert on(found, "STS-ORD-001", "1.35.4") == (NOT_TESTED, "one node only")
+
+
+def story(*, sabotage: bool = False, verdict: Verdict = Verdict.FAIL, test: str = "s") -> Scenario:
+    return scenario(
+        test,
+        judged("recovery", verdict),
+        requirements=["REG-ROL-001"],
+        expected="FAIL:recovery",
+        outcome="passed" if verdict is Verdict.FAIL else "failed",
+        metrics={"story": {"id": "REG-ROL-001", "sabotage": sabotage, "expected": "known limitation"}},
+    )
+
+
+def test_a_known_limitation_is_neither_a_pass_nor_untested(tmp_path: Path) -> None:
+    """It says of the promise that it does not hold, as the table knows; a sabotage says nothing of it."""
+    found = coverage([run_of(tmp_path, "r1", "1.35.4", story())])
+    assert on(found, "REG-ROL-001", "1.35.4") == (SHOWN, "")
+    passing = scenario("a", judged("ordered-recovery", Verdict.PASS))
+    found = coverage([run_of(tmp_path, "r2", "1.35.4", passing, story(sabotage=True))])
+    assert on(found, "REG-ROL-001", "1.35.4") == (NOT_RUN, "")
+    found = coverage([run_of(tmp_path, "r3", "1.35.4", story(verdict=Verdict.PASS))])
+    assert on(found, "REG-ROL-001", "1.35.4") == ("FAIL", "s")
+
+
+def test_a_conformance_run_is_in_the_order_of_its_promises(tmp_path: Path) -> None:
+    """What did not pass is above all else, and a known limitation is called so."""
+    good, bad = judged("ordered-recovery", Verdict.PASS), judged("ordered-recovery", Verdict.FAIL)
+    run = run_of(
+        tmp_path,
+        "r1",
+        "1.35.4",
+        story(test="a"),
+        scenario("b", good, requirements=["STS-UPD-001"]),
+        scenario("c", good, requirements=["STS-ID-001"]),
+        scenario("d", bad, requirements=["STS-DEL-001"], outcome="failed"),
+    )
+    run.write_json("run.json", {**run.params(), "kind": "conformance", "cluster": None})
+    document = build_document(run)
+    assert [s["slug"] for s in document["scenarios"]] == ["d", "c", "b", "a"]
+    assert document["scenarios"][-1]["why"] == "known limitation: shown"
+    assert (document["counts"]["controls"], document["counts"]["limitations"]) == (0, 1)
+    document["run"] |= {"id": "r1", "stack": "", "variant": "", "command": [], "host": {}, "versions": {}}
+    page = render_html(document)
+    assert "known limitation: shown" in page
+    assert '<td class="wide-only ids">STS-DEL-001</td>' in page
 
 
 def test_the_page_and_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,25 @@ REQUIREMENTS: tuple[Requirement, ...] = (
 )
 
 
+AREAS = {  # by the first part of an id
+    "STS": "StatefulSets",
+    "STO": "Volumes and claims",
+    "SCH": "Scheduling, taints, eviction and preemption",
+    "DMN": "DaemonSets and static pods",
+    "INI": "Init containers and configuration",
+    "JOB": "Jobs and CronJobs",
+    "LSE": "Leases",
+    "DNS": "Headless Services",
+    "DIS": "Disruptions",
+    "REG": "Failure stories",
+}
+
+
+def area(name: str) -> str:
+    """What the requirement of that id is about."""
+    return AREAS[name.partition("-")[0]]
+
+
 def requirement(name: str) -> Requirement:
     """The promise with that id; UsageError when there is none."""
     return next(r for r in REQUIREMENTS if r.id == select([name])[0])
@@ -53,4 +72,4 @@ def blamed(covered: Iterable[str], broken_rules: Iterable[str]) -> list[str]:
     return named or ids
 
 
-__all__ = ["REQUIREMENTS", "Requirement", "blamed", "requirement", "select"]
+__all__ = ["AREAS", "REQUIREMENTS", "Requirement", "area", "blamed", "requirement", "select"]
