@@ -23,7 +23,7 @@ def test_crash_of_all_members_before_a_flush(stack, observer, load, chaos, repor
     report.expect("FAIL", rule="set-durability")
     with load.run() as history:
         report.claims(stack.claims(history.relative), replacements_min=0, creations_min=0)
-        with chaos.inject(POD_KILL, "all", mode="sigkill"):
+        with chaos.inject(POD_KILL, "all", mode="sigkill", max_pods="all"):
             stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
         history.wait_for_acknowledged()
         history.read_back()
