@@ -14,7 +14,7 @@ TOPICS = "steadyset"  # a topic of ours is called this, or begins with this and 
 LATEST = -1
 NO_ERROR, TOPIC_EXISTS = 0, 36
 # Versions that every broker since 2.4 speaks, without topic ids and server-side tagged fields we have no use for.
-_METADATA, _CREATE, _PRODUCE, _LIST, _FETCH = 8, 4, 7, 4, 11
+_METADATA, _CREATE, _DELETE, _PRODUCE, _LIST, _FETCH = 8, 4, 3, 7, 4, 11
 _CHUNK_BYTES = 65536
 _FETCH_BYTES = 1 << 20
 _BATCH_BYTES = 1024
@@ -118,6 +118,14 @@ class Broker:
         ]
         answer = self.ask(kind[_CREATE](topics=topics, timeout_ms=_CREATE_MS, validate_only=False))
         return int(answer.topics[0].error_code)
+
+    def delete(self, topics: list[str]) -> list[int]:
+        """Delete topics; an error code for each."""
+        from kafka.protocol.admin import DeleteTopicsRequest
+
+        kind: Any = DeleteTopicsRequest
+        answer = self.ask(kind[_DELETE](topic_names=topics, timeout_ms=_CREATE_MS))
+        return [int(response.error_code) for response in answer.responses]
 
     def produce(self, topic: str, partition: int, value: bytes, acks: int, timeout_ms: int) -> tuple[int, int]:
         """Append one record; (error code, offset)."""

@@ -49,6 +49,19 @@ def load_params(path: str = "") -> dict[str, Any]:
     return found
 
 
+def write_private(path: Path, params: dict[str, Any]) -> Path:
+    """Write a child's parameters, secrets among them, so that only its user can read them."""
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(params))
+    return path
+
+
+def child_environment(params: Path) -> dict[str, str]:
+    """The environment of a child that reads its parameters from `params`; no setting of Locust's gets in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    return {**kept, PARAMS_VARIABLE: str(params), "PYTHONUNBUFFERED": "1"}
+
+
 class Recorder:
     """One load process's history, its counter of unique values, and the mark of its first acknowledged write.
 

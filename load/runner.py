@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -21,7 +20,7 @@ from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 from steadyset.history import load_history
 from steadyset.load.forward import Forwarder
-from steadyset.load.recorder import PARAMS_VARIABLE
+from steadyset.load.recorder import child_environment, write_private
 from steadyset.wait import wait_for
 
 WORKLOADS = Path(__file__).parent / "workloads"
@@ -149,17 +148,14 @@ class LoadRun:
         parameters = {**self._params, **extra, "generator": generator}
         public = {key: value for key, value in parameters.items() if key != "secrets"}
         (self.folder / f"{generator}.json").write_text(json.dumps(public, indent=1))
-        private = self._folder_private() / f"{generator}.json"
-        private.touch(mode=0o600)
-        private.write_text(json.dumps(parameters))
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")}
+        private = write_private(self._folder_private() / f"{generator}.json", parameters)
         with (self.folder / f"{generator}.log").open("wb") as log:
             return subprocess.Popen(
                 self.info.client_command(command),
                 stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**environment, PARAMS_VARIABLE: str(private), "PYTHONUNBUFFERED": "1"},
+                env=child_environment(private),
                 start_new_session=True,
             )
 

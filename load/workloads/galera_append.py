@@ -20,24 +20,22 @@ from steadyset.wait import wait_for
 
 OP_TIMEOUT_S = 3.0
 PREPARE_S = 20.0  # until the schema is made
-DATABASE = "steadyset"
+DATABASE = "steadyset"  # unless the parameter `database` names another
 
 _SCHEMA = (
-    f"CREATE DATABASE IF NOT EXISTS {DATABASE}",
-    f"CREATE TABLE IF NOT EXISTS {DATABASE}.list"
+    "CREATE TABLE IF NOT EXISTS `list`"
     " (tag VARCHAR(16), name VARCHAR(16), value BIGINT, PRIMARY KEY (tag, name, value))",
-    f"CREATE TABLE IF NOT EXISTS {DATABASE}.register"
-    " (tag VARCHAR(16), name VARCHAR(16), value BIGINT, PRIMARY KEY (tag, name))",
+    "CREATE TABLE IF NOT EXISTS register (tag VARCHAR(16), name VARCHAR(16), value BIGINT, PRIMARY KEY (tag, name))",
 )
 _WHERE = "tag = %(tag)s AND name = %(key)s"
 STATEMENTS = {
-    "add": f"INSERT INTO {DATABASE}.list VALUES (%(tag)s, %(key)s, %(value)s)",
-    "write": f"UPDATE {DATABASE}.register SET value = %(value)s WHERE {_WHERE}",
-    "read": f"SELECT value FROM {DATABASE}.register WHERE {_WHERE}",
-    "read-all": f"SELECT value FROM {DATABASE}.list WHERE {_WHERE}",
+    "add": "INSERT INTO `list` VALUES (%(tag)s, %(key)s, %(value)s)",
+    "write": f"UPDATE register SET value = %(value)s WHERE {_WHERE}",
+    "read": f"SELECT value FROM register WHERE {_WHERE}",
+    "read-all": f"SELECT value FROM `list` WHERE {_WHERE}",
 }
 # A compare-and-set reads its snapshot without a lock: it is the database that must let the first committer win.
-_REPLACE = f"UPDATE {DATABASE}.register SET value = %(value2)s WHERE {_WHERE}"
+_REPLACE = f"UPDATE register SET value = %(value2)s WHERE {_WHERE}"
 
 # The server said that the transaction is void, or did not begin it: not in the primary component (1047), conflict
 # (1213, 1020), lock wait (1205), duplicate, read-only, missing or forbidden things, bad syntax.
@@ -68,11 +66,31 @@ def classify(error: pymysql.MySQLError) -> str:
     return "fail" if error.args and error.args[0] in _DEFINITE else "info"
 
 
+def database_of(params: dict[str, Any]) -> str:
+    """The database of this load."""
+    return str(params.get("database", DATABASE))
+
+
+def open_session(endpoint: dict[str, Any], secrets: dict[str, Any], database: str | None) -> pymysql.Connection[Any]:
+    """A session with a member; OSError or pymysql.MySQLError when it cannot be opened."""
+    return pymysql.connect(
+        host=str(endpoint["host"]),
+        port=int(endpoint["port"]),
+        user=secrets["user"],
+        password=secrets["password"],
+        database=database,
+        autocommit=True,
+        connect_timeout=OP_TIMEOUT_S,
+        client_flag=CLIENT.MULTI_STATEMENTS,
+    )
+
+
 class GaleraClient:
     """One session with a member, opened when needed. Names are resolved on each opening."""
 
     def __init__(self, endpoint: dict[str, Any], params: dict[str, Any]) -> None:
         self._endpoint, self._secrets, self._tag = endpoint, params["secrets"], str(params["tag"])
+        self._database = database_of(params)
         self._connection: pymysql.Connection[Any] | None = None
         self._opened = 0
 
@@ -84,15 +102,7 @@ class GaleraClient:
     def connect(self) -> pymysql.Connection[Any]:
         """The open session; OSError, pymysql.MySQLError or gevent.Timeout when it cannot be opened."""
         if self._connection is None:
-            self._connection = pymysql.connect(
-                host=str(self._endpoint["host"]),
-                port=int(self._endpoint["port"]),
-                user=self._secrets["user"],
-                password=self._secrets["password"],
-                autocommit=True,
-                connect_timeout=OP_TIMEOUT_S,
-                client_flag=CLIENT.MULTI_STATEMENTS,
-            )
+            self._connection = open_session(self._endpoint, self._secrets, self._database)
             self._opened += 1
         return self._connection
 
@@ -185,19 +195,19 @@ class GaleraUser(StoreUser):
     @classmethod
     def prepare(cls, params: dict[str, Any]) -> None:
         """Make the tables, and every register with the value 0."""
-        client = GaleraClient(params["primary"], params)
+        client, database = GaleraClient(params["primary"], params), database_of(params)
         last = ""
 
         def made() -> bool:
             nonlocal last
             try:
+                with open_session(params["primary"], params["secrets"], None) as made, made.cursor() as cursor:
+                    cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{database}`")
                 with client.connect().cursor() as cursor:
                     for statement in _SCHEMA:
                         cursor.execute(statement)
                     for key in KEYS:
-                        cursor.execute(
-                            f"INSERT IGNORE INTO {DATABASE}.register VALUES (%s, %s, 0)", (params["tag"], key)
-                        )
+                        cursor.execute("INSERT IGNORE INTO register VALUES (%s, %s, 0)", (params["tag"], key))
             except (OSError, pymysql.MySQLError) as error:
                 last = describe_error(error)
                 client.close()

@@ -39,7 +39,7 @@ _DEFINITE = frozenset((2, 3, 10, 17, NOT_ENOUGH_REPLICAS, 21, 29, 87))
 
 def topic_of(params: dict[str, Any]) -> str:
     """The topic of this load."""
-    return f"{TOPICS}-{params['tag']}"
+    return f"{params.get('topics', TOPICS)}-{params['tag']}"
 
 
 def partition_of(key: str) -> int:

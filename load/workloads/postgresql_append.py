@@ -20,6 +20,7 @@ OP_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 2
 PREPARE_S = 20.0  # until the schema is made
 _APPLICATION = "steadyset"
+DATABASE = "postgres"  # unless the parameter `database` names another
 
 # One statement is one transaction and one round trip. The timeline comes from the WAL file's name, since the control
 # file's is older after a promotion; in recovery there is none, and 0 stands for "a replica answered".
@@ -88,6 +89,7 @@ class PostgresClient:
         server = f"{params.get('server_sql', _SERVER)}, steadyset_epoch()"
         self._statements = {name: text.format(server=server) for name, text in _STATEMENTS.items()}
         self._replica_reads = bool(params.get("replica_reads"))
+        self._database = params.get("database", DATABASE)
         self._connection: psycopg.Connection[Any] | None = None
         self._notices: list[str] = []
         self._opened = 0
@@ -108,7 +110,7 @@ class PostgresClient:
                 port=port,
                 user=self._secrets["user"],
                 password=self._secrets["password"],
-                dbname="postgres",
+                dbname=str(self._database),
                 application_name=_APPLICATION,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 autocommit=True,

@@ -47,6 +47,7 @@ class QueueClient:
     def __init__(self, endpoint: dict[str, Any], params: dict[str, Any], server: str = "") -> None:
         self._endpoint, self._secrets = endpoint, params["secrets"]
         self._tag, self._queue, self._server = str(params["tag"]), str(params["queue"]), server
+        self._vhost = str(params.get("vhost", "/"))
         self._connection: Any = None
         self._channel: Any = None
         self._opened = 0
@@ -66,6 +67,7 @@ class QueueClient:
                     pika.ConnectionParameters(
                         host=str(address),
                         port=port,
+                        virtual_host=self._vhost,
                         credentials=pika.PlainCredentials(self._secrets["user"], self._secrets["password"]),
                         heartbeat=HEARTBEAT_S,
                         connection_attempts=1,

@@ -24,7 +24,7 @@ from steadyset.load.user import Shared, WorkloadUser
 from steadyset.wait import wait_for
 
 LISTS = ("list",)
-GROUP = "primary"
+GROUP = "primary"  # whom the sentinels watch, unless the parameter `group` names another
 OP_TIMEOUT_S = 2.0
 SENTINEL_TIMEOUT_S = 0.5
 FINAL_READ_S = 90.0  # until a primary has answered the final reads
@@ -92,7 +92,7 @@ def classify(error: Exception) -> str:
     return "fail" if isinstance(error, exceptions.ResponseError) and code in _DEFINITE else "info"
 
 
-def open_connection(endpoint: dict[str, Any], password: str, timeout_s: float) -> Any:
+def open_connection(endpoint: dict[str, Any], password: str, timeout_s: float, user: str = "") -> Any:
     """A connection that is open and logged in. It never sends anything twice by itself.
 
     OSError, gevent.Timeout or redis.RedisError when it cannot be opened.
@@ -103,6 +103,7 @@ def open_connection(endpoint: dict[str, Any], password: str, timeout_s: float) -
         connection: Any = Connection(  # type: ignore[no-untyped-call]
             host=str(address),
             port=port,
+            username=user or None,
             password=password or None,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
@@ -122,12 +123,12 @@ def ask(connection: Any, *command: Any, timeout_s: float) -> Any:
         return connection.read_response()
 
 
-def named_by(endpoint: dict[str, Any]) -> str:
+def named_by(endpoint: dict[str, Any], group: str = GROUP, password: str = "") -> str:
     """The pod that the sentinel at `endpoint` names as primary; "" when it does not answer or names none."""
     connection: Any = None
     try:
-        connection = open_connection(endpoint, "", SENTINEL_TIMEOUT_S)
-        said = ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", GROUP, timeout_s=SENTINEL_TIMEOUT_S)
+        connection = open_connection(endpoint, password, SENTINEL_TIMEOUT_S)
+        said = ask(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", group, timeout_s=SENTINEL_TIMEOUT_S)
     except (OSError, gevent.Timeout, exceptions.RedisError):
         return ""
     finally:
@@ -143,7 +144,13 @@ class RedisClient:
         members = params["members"]
         self._members = {str(member["pod"]): member["direct"] for member in members}
         self._sentinels = [members[(first + n) % len(members)]["sentinel"] for n in range(len(members))]
-        self._password, self._tag = str(params["secrets"]["password"]), str(params["tag"])
+        secrets = params["secrets"]
+        self._user, self._password = str(secrets.get("user", "")), str(secrets["password"])
+        self._group, self._sentinel_password = (
+            str(params.get("group", GROUP)),
+            str(secrets.get("sentinel_password", "")),
+        )
+        self._tag = f"{params.get('prefix', '')}{params['tag']}"
         self._pod, self._base_ms = pod, int(params.get("base_ms", 0))
         self._connection: Any = None
         self._opened = 0
@@ -157,12 +164,16 @@ class RedisClient:
     def connect(self) -> Any:
         """The open connection; OSError, gevent.Timeout or redis.RedisError when it cannot be opened."""
         if self._connection is None:
-            self.server = self._pod or next(filter(None, map(named_by, self._sentinels)), "")
+            self.server = self._pod or next(filter(None, map(self._named_by, self._sentinels)), "")
             if self.server not in self._members:
                 raise exceptions.ConnectionError(f"the sentinels name {self.server or 'nobody'}")
-            self._connection = open_connection(self._members[self.server], self._password, OP_TIMEOUT_S)
+            endpoint = self._members[self.server]
+            self._connection = open_connection(endpoint, self._password, OP_TIMEOUT_S, self._user)
             self._opened += 1
         return self._connection
+
+    def _named_by(self, sentinel: dict[str, Any]) -> str:
+        return named_by(sentinel, self._group, self._sentinel_password)
 
     def close(self) -> None:
         """Close the connection; the next op opens another."""

@@ -32,6 +32,12 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 @click.command("nightly")
 @config_option("nightly")
 @click.option("--stack", default="probe", show_default=True, help="Reference stack to deploy.")
+@click.option(
+    "--target",
+    default="",
+    metavar="FILE",
+    help="A workload of yours that is running already, instead of a stack: docs/bring-your-own.md.",
+)
 @click.option("--variant", default="", help="Deliberate mis-configuration of it; it must be found.")
 @click.option(
     "--faults",
@@ -58,7 +64,7 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 @click.option("--plan", is_flag=True, help="Print what would be done, test by test, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> int:
-    """Deploy a stack, drive load, run the faults, judge the evidence, write the page.
+    """Deploy a stack (or take a workload of yours: --target), drive load, run the faults, judge, write the page.
 
     The first run on a machine builds Kubernetes and takes a quarter of an hour; later runs reuse everything. Exit code:
     0 PASS, 1 FAIL, 3 INVALID, 4 ERROR, 130 interrupted (healed, cleaned, and the run can be rechecked).
@@ -70,8 +76,13 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
         context=given["kube_context"],
         **{name: given[name] for name in Options.__dataclass_fields__ if name in given},
     )
+    if options.target:
+        from steadyset.cli.nightly_target import aim
+
+        aim(options, given, keep_cluster=keep_cluster)
     targets = suite_paths(given["suites"])
     faults = fault_names(given["faults"])
+    options.faults = ",".join(faults)
     lacking = check_stack(options.stack, options.variant, options.image)
     if given["plan"]:
         from steadyset.cli.nightly_plan import print_plan
@@ -88,6 +99,10 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
             else:
                 info = bring_up(options)
                 options.cluster_file = info.path
+            if info is not None and options.target:
+                from steadyset.cli.nightly_target import look
+
+                look(info, options, run, say)
             code = run_suites(pytest_argv(options, run, targets, faults, controls=given["controls"]))
         except KeyboardInterrupt:
             code = INTERRUPTED
@@ -97,7 +112,7 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
             raise
         finally:
             with uninterrupted():
-                left = clean_up(info, options, keep_cluster=keep_cluster)
+                left = [*run.params().get("left_behind", []), *clean_up(info, options, keep_cluster=keep_cluster)]
                 note(run, "left_behind", left)
                 document = write_reports(run)
     show(run, document, as_json=as_json)
@@ -179,7 +194,7 @@ def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str]
     """The pytest command that runs the suites against the cluster."""
     argv = [sys.executable, "-m", "pytest", "-q", "--no-header", "-rs", "--tb=short"]
     argv += ["--run-dir", str(run.path), "--alluredir", str(run.path / "allure-results")]
-    for name in ("cluster_file", "seed", "users"):
+    for name in ("cluster_file", "seed", "users", "target"):
         if getattr(options, name):
             argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     for image in options.image:
@@ -284,7 +299,7 @@ def clean_up(info: ClusterInfo | None, options: Any, *, keep_cluster: bool) -> l
 
     left: list[str] = []
     try:
-        swept = sweep(info, namespace=f"steadyset-{options.stack}")
+        swept = sweep(info, namespace=namespace_of(options))
         left = [*swept.failed, *swept.left]
         for line in [*swept.undone, *left]:
             say(f"sweep: {line}")
@@ -297,6 +312,15 @@ def clean_up(info: ClusterInfo | None, options: Any, *, keep_cluster: bool) -> l
         say(f"removing cluster {options.cluster_name}")
         embedded.down(options.cluster_name)
     return left
+
+
+def namespace_of(options: Any) -> str:
+    """The namespace that the workload is in."""
+    if not options.target:
+        return f"steadyset-{options.stack}"
+    from steadyset.fixtures.targets import read_document
+
+    return read_document(Path(options.target)).namespace
 
 
 def note(run: RunDir, name: str, value: Any) -> None:

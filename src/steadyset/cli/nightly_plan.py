@@ -13,6 +13,7 @@ import pytest
 from steadyset.chaos.blast import limits
 from steadyset.chaos.faults import fault_named
 from steadyset.chaos.quorum import loss, share_of
+from steadyset.cli.nightly import namespace_of
 from steadyset.errors import UsageError
 from steadyset.fixtures.session import Options
 from steadyset.fixtures.stacks import stack_class
@@ -66,13 +67,17 @@ def print_plan(options: Options, argv: list[str], *, as_json: bool) -> int:
     """Print it on stdout; `argv` is the pytest command of the nightly, without the interpreter."""
     found, stack, caps = rows(collect(argv), options.stack), stack_class(options.stack), limits()
     members = [f"{stack.statefulset}-{n}" for n in range(stack.replicas)]
+    if options.target:
+        members = []  # the plan asks no cluster: `steadyset chaos plan` does
     allowed = share_of(caps.max_pods, len(members), "max-pods")
     where = f"kubeconfig {options.kubeconfig}" if options.kubeconfig else f"embedded cluster {options.cluster_name}"
-    quorum = str(loss(f"StatefulSet {stack.statefulset}", members, members[:allowed], verb="out of order at most"))
+    workload = f"StatefulSet {stack.statefulset}"
+    quorum = str(loss(workload, members, members[:allowed], verb="out of order at most")) if members else None
     result = {
         "cluster": where,
         "stack": options.stack,
-        "namespace": f"steadyset-{options.stack}",
+        "namespace": namespace_of(options),
+        "target": options.target or None,
         "seed": options.seed or None,
         "max_pods": caps.max_pods,
         "max_nodes": caps.max_nodes,
@@ -83,9 +88,13 @@ def print_plan(options: Options, argv: list[str], *, as_json: bool) -> int:
         click.echo(json.dumps(result, indent=1))
         return 0
     click.echo(f"cluster: {where}")
-    click.echo(f"stack: {options.stack} in namespace {result['namespace']}, {stack.replicas} members")
+    if options.target:
+        click.echo(f"target: {options.target}, {options.stack} in namespace {result['namespace']}; nothing is deployed")
+    else:
+        click.echo(f"stack: {options.stack} in namespace {result['namespace']}, {stack.replicas} members")
     click.echo(f"caps: max-pods {caps.max_pods}, max-nodes {caps.max_nodes}")
-    click.echo(quorum)
+    if members:
+        click.echo(quorum)
     click.echo(f"seed: {options.seed or 'drawn when it runs'}")
     for row in found:
         faults = ", ".join(f"{f['fault']} ({f['lease']})" for f in row["faults"]) or "no fault"
