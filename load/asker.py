@@ -19,6 +19,7 @@ from steadyset.load.forward import Forwarder
 from steadyset.load.recorder import child_environment, write_private
 
 ANSWER_S = 60.0  # one answer; the first has the child's imports before it, and `remove` has a deadline of its own
+FORWARDED_S = 8.0  # one question to one member through the API server, which opens a way for each connection
 EXIT_S = 45.0  # a child whose owner left without `remove` removes by itself
 _LOG_CHARACTERS_SHOWN = 1000
 
@@ -41,7 +42,7 @@ class Asker:
             params = self._params
             if not self._info.client_netns:
                 self._forwarder = Forwarder(self._info, self._folder / "forward.log")
-                params = self._forwarder.rewrite(params)
+                params = {**self._forwarder.rewrite(params), "ask_s": FORWARDED_S}
             private = write_private(self._folder / "params.json", params)
             with (self._folder / "survey.log").open("w") as log:
                 self._child = subprocess.Popen(

@@ -96,7 +96,7 @@ def _endpoints(value: Any) -> Any:
             yield from _endpoints(item)
 
 
-def resolve(core: Any, discovery: Any, namespace: str, endpoint: dict[str, Any]) -> str:
+def resolve(discovery: Any, namespace: str, endpoint: dict[str, Any]) -> str:
     """The pod to forward to: the endpoint's own, or the first ready one behind its Service; "" when there is none."""
     if "pod" in endpoint:
         return str(endpoint["pod"])
@@ -122,15 +122,18 @@ def _pump(source: Any, target: Any) -> None:
             side.close()
 
 
-def _serve(request: dict[str, Any], endpoint: dict[str, Any], local: socket.socket) -> None:
-    """One accepted connection, through the API server to the pod."""
+def _new_client(request: dict[str, Any]) -> Any:
     new_client: Any = config.new_client_from_config
-    api = new_client(config_file=request["kubeconfig"], context=request["context"] or None)
-    core: Any = client.CoreV1Api(api)
-    discovery: Any = client.DiscoveryV1Api(new_client(request["kubeconfig"], request["context"] or None))
+    return new_client(config_file=request["kubeconfig"], context=request["context"] or None)
+
+
+def _serve(request: dict[str, Any], discovery: Any, endpoint: dict[str, Any], local: socket.socket) -> None:
+    """One accepted connection, through the API server to the pod."""
+    # portforward replaces the client's request method for the call: it gets a client of its own.
+    core: Any = client.CoreV1Api(_new_client(request))
     namespace, port = request["namespace"], int(endpoint["port"])
     try:
-        pod = resolve(core, discovery, namespace, endpoint)
+        pod = resolve(discovery, namespace, endpoint)
         if not pod:
             local.close()
             return
@@ -145,20 +148,20 @@ def _serve(request: dict[str, Any], endpoint: dict[str, Any], local: socket.sock
     _pump(remote, local)
 
 
-def _accept(request: dict[str, Any], endpoint: dict[str, Any], listener: socket.socket) -> None:
+def _accept(request: dict[str, Any], discovery: Any, endpoint: dict[str, Any], listener: socket.socket) -> None:
     while True:
         local, _ = listener.accept()
-        threading.Thread(target=_serve, args=(request, endpoint, local), daemon=True).start()
+        threading.Thread(target=_serve, args=(request, discovery, endpoint, local), daemon=True).start()
 
 
 def main() -> None:
     """Read the request from stdin, print the local ports, forward until stdin closes."""
     request = json.loads(sys.stdin.readline())
-    ports = []
+    discovery, ports = client.DiscoveryV1Api(_new_client(request)), []
     for endpoint in request["endpoints"]:
         listener = socket.create_server((_LOOPBACK, 0))
         ports.append(listener.getsockname()[1])
-        threading.Thread(target=_accept, args=(request, endpoint, listener), daemon=True).start()
+        threading.Thread(target=_accept, args=(request, discovery, endpoint, listener), daemon=True).start()
     sys.stdout.write(json.dumps(ports) + "\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -65,14 +65,15 @@ def child_environment(params: Path) -> dict[str, str]:
 class Recorder:
     """One load process's history, its counter of unique values, and the mark of its first acknowledged write.
 
-    `ready` is a file created when the first write has been acknowledged. Values are 1, 2, 3, …: unique in the
-    history; stores keep the loads of several histories apart by the parameter `tag`.
+    `ready` is a file created when the first write has been acknowledged. Values are 1, 2, 3, …, or with several load
+    processes `first`, `first + step`, …: unique in the history; stores keep the loads of several histories apart by
+    the parameter `tag`.
     """
 
-    def __init__(self, writer: HistoryWriter, ready: Path | None = None) -> None:
+    def __init__(self, writer: HistoryWriter, ready: Path | None = None, *, first: int = 1, step: int = 1) -> None:
         self.writer = writer
         self._ready = ready
-        self._values = itertools.count(1)
+        self._values = itertools.count(first, step)
 
     def next_value(self) -> int:
         """A value nobody else writes in this history."""

@@ -19,17 +19,20 @@ from typing import Any
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 from steadyset.history import load_history
+from steadyset.load import commands
 from steadyset.load.forward import Forwarder
 from steadyset.load.recorder import child_environment, write_private
+from steadyset.load.shape import SOAK, STEADY, LoadOptions
 from steadyset.wait import wait_for
 
 WORKLOADS = Path(__file__).parent / "workloads"
+SHAPE_FILE = Path(__file__).parent / "shapefile.py"
 START_S = 90.0  # from the start of the process until its users start: imports, schema
 FIRST_ACK_S = 30.0  # from then to the first acknowledged write
-DRAIN_S = 5.0  # from SIGTERM until every op in flight has ended
+DRAIN_S = commands.DRAIN_S
 EXIT_S = 10.0  # from SIGTERM, after DRAIN_S, until the process has written its statistics
 READ_BACK_S = 120.0  # all final reads
-LOAD_MAX_S = 3600  # a load ends by itself after this long
+LOAD_MAX_S = commands.LOAD_MAX_S
 USERS = 6
 RATE_OPS_S = 15.0  # per user
 _LOG_LINES_SHOWN = 15
@@ -56,11 +59,13 @@ class LoadRun:
         rate_ops_s: float = RATE_OPS_S,
         seed: int = 0,
         first_ack_s: float = FIRST_ACK_S,
+        options: LoadOptions | None = None,
     ) -> None:
         if not (WORKLOADS / f"{workload}.py").is_file():
             known = ", ".join(sorted(p.stem for p in WORKLOADS.glob("[a-z]*.py")))
             raise UsageError(f"no workload is called {workload}", expected=f"one of: {known}", seen=workload)
         self.info, self.workload, self.users = info, workload, users
+        self.options = options or LoadOptions()
         self.folder = folder.resolve()
         self.first_ack_s = first_ack_s
         self._params = {
@@ -70,10 +75,16 @@ class LoadRun:
             "rate_ops_s": rate_ops_s,
             "seed": seed,
             "tag": secrets.token_hex(4),
+            "start_ms": int(time.time() * 1000),
+            "shape": self.options.shape,
+            "few": len(params.get("members", ())) + 1,  # a session to each member, and one through the Service
+            "load_max_s": LOAD_MAX_S,
         }
         self._private: Path | None = None  # holds the parameters with their secrets, for the children only
         self._forwarder: Forwarder | None = None
-        self._locust: subprocess.Popen[bytes] | None = None
+        self._locust: subprocess.Popen[bytes] | None = None  # alone, or the master
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}  # by generator
+        self._began = 0.0
         self._stopped = False
         self._reader_numbers = itertools.count(1)
         self._reader: tuple[str, subprocess.Popen[bytes]] | None = None  # has its imports behind it; waits to be told
@@ -105,23 +116,48 @@ class LoadRun:
             self.close()
 
     def _start(self) -> None:
-        generator = "locust-1"
-        started, ready = self._folder_private() / "started", self._folder_private() / "ready"
-        command = [
-            *(sys.executable, "-m", "locust", "--headless", "--loglevel", "WARNING"),
-            *("-f", str(WORKLOADS / f"{self.workload}.py")),
-            *("--users", str(self.users), "--spawn-rate", str(self.users)),
-            *("--run-time", str(LOAD_MAX_S), "--stop-timeout", f"{DRAIN_S:.0f}s"),
-            *("--csv", str(self.folder / "locust"), "--only-summary", "--exit-code-on-error", "0"),
-        ]
-        self._locust = self._spawn(generator, command, {"started": str(started), "ready": str(ready)})
-        self._wait_for(started, f"start of {self.workload}", "start_s", START_S, generator)
-        begun = time.monotonic()
+        generators = [f"locust-{n + 1}" for n in range(self.options.workers)]
+        shards = {name: {"shard": n, "shards": len(generators)} for n, name in enumerate(generators)}
+        marks = {name: self._folder_private() / f"started-{name}" for name in generators}
+        ready = self._folder_private() / "ready"
+        extra = {name: {**shards[name], "started": str(marks[name]), "ready": str(ready)} for name in generators}
+        self._locust_of = commands.Locust(self.info, self._files(), self.folder, self.options)
+        if self.options.alone:
+            (name,) = generators
+            self._locust = self._spawn(name, self._locust_of.alone(self.users), extra[name])
+        else:
+            self._locust = self._spawn("master", self._locust_of.master(self.users), {}, where=commands.HERE)
+            for name in generators:
+                command = self._locust_of.worker()
+                self._workers[name] = self._spawn(name, command, {**extra[name], "page": False})
+        for name in generators:
+            self._wait_for(marks[name], f"start of {self.workload}", "start_s", START_S, name)
+        begun = self._began = time.monotonic()
         self._wait_for(
-            ready, f"first acknowledged write of {self.workload}", "first_ack_s", self.first_ack_s, generator
+            ready, f"first acknowledged write of {self.workload}", "first_ack_s", self.first_ack_s, generators[0]
         )
         self.first_ack_took_s = time.monotonic() - begun
         self._reader = self._spawn_reader()
+
+    def _files(self) -> list[Path]:
+        """The locustfiles: the workload's, and the shape's unless all users are there from the start."""
+        files = [WORKLOADS / f"{self.workload}.py"]
+        return files if self.options.shape in (STEADY, SOAK) else [*files, SHAPE_FILE]
+
+    def last(self) -> None:
+        """Return once the load has lasted as long as its options want; InstrumentError when it dies meanwhile."""
+
+        def lasted() -> bool:
+            self.check()
+            return time.monotonic() - self._began >= self.options.least_s
+
+        wait_for(
+            lasted,
+            what=f"a {self.options.shape} load of {self.options.least_s:g} s",
+            deadline_name="load_max_s",
+            deadline_s=LOAD_MAX_S,
+            poll_s=1.0,
+        )
 
     def _spawn_reader(self) -> tuple[str, subprocess.Popen[bytes]]:
         generator = f"final-{next(self._reader_numbers)}"
@@ -143,7 +179,12 @@ class LoadRun:
         )
 
     def _spawn(
-        self, generator: str, command: list[str], extra: dict[str, Any], stdin: int = subprocess.DEVNULL
+        self,
+        generator: str,
+        command: list[str],
+        extra: dict[str, Any],
+        stdin: int = subprocess.DEVNULL,
+        where: str = commands.CLIENT,
     ) -> subprocess.Popen[bytes]:
         parameters = {**self._params, **extra, "generator": generator}
         public = {key: value for key, value in parameters.items() if key != "secrets"}
@@ -151,7 +192,7 @@ class LoadRun:
         private = write_private(self._folder_private() / f"{generator}.json", parameters)
         with (self.folder / f"{generator}.log").open("wb") as log:
             return subprocess.Popen(
-                self.info.client_command(command),
+                self.info.client_command(command) if where == commands.CLIENT else command,
                 stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -160,43 +201,55 @@ class LoadRun:
             )
 
     def check(self) -> None:
-        """InstrumentError when the Locust process has died."""
-        if self._locust is not None and not self._stopped and self._locust.poll() is not None:
-            raise self._dead()
+        """InstrumentError when a Locust process has died."""
+        for name, process in self._processes().items():
+            if not self._stopped and process.poll() is not None:
+                raise self._dead(name, process)
 
-    def _dead(self) -> InstrumentError:
-        assert self._locust is not None
+    def _processes(self) -> dict[str, subprocess.Popen[bytes]]:
+        """Every Locust process by the name of its log, the master last."""
+        if self._locust is None:
+            return {}
+        return {**self._workers, "locust-1" if self.options.alone else "master": self._locust}
+
+    def _dead(self, name: str, process: subprocess.Popen[bytes]) -> InstrumentError:
         return InstrumentError(
-            f"the load generator died with exit code {self._locust.returncode}",
+            f"the load generator died with exit code {process.returncode}",
             expected="a process that runs until it is stopped",
-            seen=self._log_tail("locust-1"),
-            do=f"see {self.folder / 'locust-1.log'}",
+            seen=self._log_tail(name),
+            do=f"see {self.folder / f'{name}.log'}",
         )
 
     def stop(self, *, check: bool = True) -> None:
         """End the load: ops in flight end first. Nothing happens the second time. With `check`, a dead one raises."""
         if self._locust is None or self._stopped:
             return
+        processes = self._processes()
         try:
             if check:
                 self.check()
         finally:
             self._stopped = True
-            hung = _end(self._locust, signal.SIGTERM)
-        if check and not hung and self._locust.returncode < 0 and self._locust.returncode != -signal.SIGTERM:
-            raise self._dead()  # it was dying while it was asked
+            # The master first: it has its workers stop, and waits for their figures.
+            hung = _end([self._locust], signal.SIGTERM)
+            hung = _end(list(self._workers.values()), signal.SIGTERM) or hung
+        dying = [n for n, p in processes.items() if p.returncode < 0 and p.returncode != -signal.SIGTERM]
+        if check and dying and not hung:
+            raise self._dead(dying[0], processes[dying[0]])  # it was dying while it was asked
         if hung and check:
             raise InstrumentError(
                 f"the load generator did not end within {DRAIN_S + EXIT_S:g} s and was killed",
-                seen=self._log_tail("locust-1"),
+                seen=self._log_tail(next(iter(processes))),
                 do="the history is readable up to its last batch; see the log for what hung",
             )
 
     def read_back(self) -> None:
-        """Stop the load, then read every key once more into the same folder (session "final").
+        """Let the load last, stop it, then read every key once more into the same folder (session "final").
 
         Raises InstrumentError with the child's message when a key cannot be read within its deadline.
         """
+        if not self._stopped:
+            self.last()
         self.stop()
         generator, child = self._reader or self._spawn_reader()
         self._reader = None
@@ -204,7 +257,7 @@ class LoadRun:
             child.communicate(b"read\n", timeout=READ_BACK_S)
             code = child.returncode
         except subprocess.TimeoutExpired:
-            _end(child, signal.SIGTERM)
+            _end([child], signal.SIGTERM)
             code = -1
         if code:
             raise InstrumentError(
@@ -251,14 +304,17 @@ class LoadRun:
         return "\n".join(lines[-_LOG_LINES_SHOWN:]) or "(its log is empty)"
 
 
-def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> bool:
-    """Signal a child and wait; kill it when it does not end. Whether it had to be killed."""
-    if process.poll() is None:
-        process.send_signal(how)
+def _end(processes: list[subprocess.Popen[bytes]], how: signal.Signals) -> bool:
+    """Signal children and wait; kill those that do not end. Whether one had to be killed."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(how)
+    end, hung = time.monotonic() + DRAIN_S + EXIT_S, False
+    for process in processes:
         try:
-            process.wait(timeout=DRAIN_S + EXIT_S)
+            process.wait(timeout=max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            return True
-    return False
+            hung = True
+    return hung

@@ -10,7 +10,7 @@ import gevent
 
 from steadyset.errors import UsageError
 
-ASK_S = 2.0  # one question to one member
+ASK_S = 2.0  # one question to one member, a connection included, unless the parameter `ask_s` says otherwise
 REMOVE_S = 30.0  # until our scratch place is gone, and stays gone
 
 
@@ -34,13 +34,14 @@ class Survey(ABC):
         self.members: list[dict[str, Any]] = params["members"]
         self.secrets: dict[str, str] = params.get("secrets", {})
         self.scratch = str(params["scratch"])
+        self.ask_s = float(params.get("ask_s", ASK_S))
 
     def each(self, question: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """The answer of each member by pod, all asked at once; an exception where there is none."""
 
         def ask(member: dict[str, Any]) -> Any:
             try:
-                with gevent.Timeout(ASK_S):
+                with gevent.Timeout(self.ask_s):
                     return question(member)
             except (Exception, gevent.Timeout) as error:
                 return error
@@ -59,7 +60,7 @@ class Survey(ABC):
     def describe(self, error: BaseException) -> str:
         """An error in a few words."""
         if isinstance(error, gevent.Timeout):
-            return f"nothing within {ASK_S:g} s"
+            return f"nothing within {self.ask_s:g} s"
         return f"{type(error).__name__}: {error}".strip()
 
     def log_in(self) -> None:

@@ -20,7 +20,7 @@ class GaleraSurvey(Survey):
     """No parameters besides."""
 
     def _rows(self, endpoint: dict[str, Any], *statements: str) -> list[Any]:
-        with open_session(endpoint, self.secrets, None) as session, session.cursor() as cursor:
+        with open_session(endpoint, self.secrets, None, self.ask_s) as session, session.cursor() as cursor:
             found = []
             for statement in statements:
                 cursor.execute(statement)

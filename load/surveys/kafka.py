@@ -10,7 +10,7 @@ from typing import Any
 from steadyset.errors import UsageError
 from steadyset.load.kafka_wire import NO_ERROR, TOPIC_EXISTS, Broker
 from steadyset.load.kafka_wire import View as BrokerView
-from steadyset.load.surveys.base import ASK_S, Survey, View, refused
+from steadyset.load.surveys.base import Survey, View, refused
 from steadyset.load.workloads.kafka_log import assignments
 
 
@@ -18,7 +18,7 @@ class KafkaSurvey(Survey):
     """No parameters besides; each member has its broker's `id`."""
 
     def _ask(self, endpoint: dict[str, Any], question: Any) -> Any:
-        broker = Broker.connect(str(endpoint["host"]), int(endpoint["port"]), ASK_S)
+        broker = Broker.connect(str(endpoint["host"]), int(endpoint["port"]), self.ask_s)
         try:
             return question(broker)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import Any
 
@@ -10,7 +11,7 @@ from psycopg import sql
 
 from steadyset.errors import UsageError
 from steadyset.load.surveys.base import Survey, View, refused
-from steadyset.load.workloads.postgresql_append import CONNECT_TIMEOUT_S, describe_error
+from steadyset.load.workloads.postgresql_append import describe_error
 
 # As the load reads it: the name of the WAL file has the timeline of now, the control file an older one.
 _WHO = """
@@ -35,7 +36,7 @@ class PostgresSurvey(Survey):
             password=self.secrets["password"],
             dbname=str(self.params["maintenance"]),
             application_name="steadyset survey",
-            connect_timeout=CONNECT_TIMEOUT_S,
+            connect_timeout=math.ceil(self.ask_s),
             autocommit=True,
         )
 

@@ -11,7 +11,7 @@ import gevent
 from pika import exceptions  # type: ignore[import-untyped]
 
 from steadyset.errors import UsageError
-from steadyset.load.surveys.base import ASK_S, Survey, View, refused
+from steadyset.load.surveys.base import Survey, View, refused
 from steadyset.load.workloads.rabbitmq_queue import QueueClient, describe_error
 
 _METRICS = "/metrics/detailed?family=queue_coarse_metrics&family=ra_metrics"
@@ -51,14 +51,14 @@ class RabbitSurvey(Survey):
     def make(self) -> None:
         client = self._channel(self.params["primary"])
         arguments = {"x-queue-type": "quorum", "x-quorum-initial-group-size": len(self.members)}
-        with gevent.Timeout(ASK_S * 2):
+        with gevent.Timeout(self.ask_s * 2):
             client.connect().queue_declare(self.scratch, durable=True, arguments=arguments)
         client.close()
 
     def remove(self) -> str:
         client = self._channel(self.params["primary"])
         try:
-            with gevent.Timeout(ASK_S * 2):
+            with gevent.Timeout(self.ask_s * 2):
                 client.connect().queue_delete(self.scratch)
                 with suppress(exceptions.ChannelClosedByBroker):
                     client.connect().queue_declare(self.scratch, passive=True)
@@ -69,7 +69,7 @@ class RabbitSurvey(Survey):
 
     def _metrics(self, member: dict[str, Any]) -> str:
         endpoint = member["metrics"]
-        connection = HTTPConnection(str(endpoint["host"]), int(endpoint["port"]), timeout=ASK_S)
+        connection = HTTPConnection(str(endpoint["host"]), int(endpoint["port"]), timeout=self.ask_s)
         try:
             connection.request("GET", _METRICS)
             response = connection.getresponse()

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from steadyset.errors import UsageError
-from steadyset.load.surveys.base import ASK_S, Survey, View, refused
+from steadyset.load.surveys.base import Survey, View, refused
 from steadyset.load.workloads.redis_append import ask, open_connection
 
 _SCAN_COUNT = 1000
@@ -21,9 +21,9 @@ class RedisSurvey(Survey):
     def _command(self, endpoint: dict[str, Any], *command: Any, sentinel: bool = False) -> Any:
         password = self.secrets.get("sentinel_password" if sentinel else "password", "")
         user = "" if sentinel else self.secrets.get("user", "")
-        connection = open_connection(endpoint, password, ASK_S, user)
+        connection = open_connection(endpoint, password, self.ask_s, user)
         try:
-            return ask(connection, *command, timeout_s=ASK_S)
+            return ask(connection, *command, timeout_s=self.ask_s)
         finally:
             connection.disconnect()
 

@@ -71,7 +71,9 @@ def database_of(params: dict[str, Any]) -> str:
     return str(params.get("database", DATABASE))
 
 
-def open_session(endpoint: dict[str, Any], secrets: dict[str, Any], database: str | None) -> pymysql.Connection[Any]:
+def open_session(
+    endpoint: dict[str, Any], secrets: dict[str, Any], database: str | None, timeout_s: float = OP_TIMEOUT_S
+) -> pymysql.Connection[Any]:
     """A session with a member; OSError or pymysql.MySQLError when it cannot be opened."""
     return pymysql.connect(
         host=str(endpoint["host"]),
@@ -80,7 +82,7 @@ def open_session(endpoint: dict[str, Any], secrets: dict[str, Any], database: st
         password=secrets["password"],
         database=database,
         autocommit=True,
-        connect_timeout=OP_TIMEOUT_S,
+        connect_timeout=timeout_s,
         client_flag=CLIENT.MULTI_STATEMENTS,
     )
 

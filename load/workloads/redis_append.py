@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from typing import Any
 
 import gevent
@@ -225,8 +224,8 @@ class RedisUser(WorkloadUser):
 
     @classmethod
     def prepare(cls, params: dict[str, Any]) -> None:
-        """Epochs count from here."""
-        params["base_ms"] = int(time.time() * 1000)
+        """Epochs count from when the load began, by the clock that all its processes were told of."""
+        params["base_ms"] = params["start_ms"]
 
     def open_session(self) -> None:
         members = Shared.params["members"]

@@ -19,6 +19,8 @@ import steadyset
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.config import config_option
 from steadyset.errors import InstrumentError, SteadysetError, UsageError
+from steadyset.load.commands import need_port
+from steadyset.load.shape import SHAPES, STEADY
 from steadyset.rundir import RunDir
 from steadyset.verdict import Verdict
 
@@ -58,6 +60,11 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 @click.option("--pull-secret", default="", help="Image pull secret, as name or namespace/name.")
 @click.option("--seed", type=int, default=0, help="Seed of every random choice; drawn and noted by default.")
 @click.option("--users", type=int, default=0, help="Concurrent load users, instead of each test's own number.")
+@click.option("--load-shape", type=click.Choice(list(SHAPES)), default=STEADY, show_default=True,
+              help="; ".join(f"{name}: {what}" for name, what in SHAPES.items()) + ".")  # fmt: skip
+@click.option("--load-seconds", type=float, default=0.0, help="How long each load lasts at least; 600 for a soak.")
+@click.option("--load-workers", type=int, default=1, show_default=True, help="Locust processes that share each load.")
+@click.option("--load-web-ui", type=int, default=0, metavar="PORT", help="Locust's own pages on 127.0.0.1:PORT.")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the stack's namespace as it is at the end.")
 @click.option("--keep-cluster/--down", default=True, show_default=True, help="Keep the embedded cluster for next time.")
@@ -82,6 +89,9 @@ def command(*, runs: Path, keep_cluster: bool, as_json: bool, **given: Any) -> i
         aim(options, given, keep_cluster=keep_cluster)
     targets = suite_paths(given["suites"])
     faults = fault_names(given["faults"])
+    load = options.load()
+    if load.web_ui:
+        need_port(load.web_ui)
     options.faults = ",".join(faults)
     lacking = check_stack(options.stack, options.variant, options.image)
     if given["plan"]:
@@ -194,7 +204,7 @@ def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str]
     """The pytest command that runs the suites against the cluster."""
     argv = [sys.executable, "-m", "pytest", "-q", "--no-header", "-rs", "--tb=short"]
     argv += ["--run-dir", str(run.path), "--alluredir", str(run.path / "allure-results")]
-    for name in ("cluster_file", "seed", "users", "target"):
+    for name in ("cluster_file", "seed", "users", "target", *(n for n in vars(options) if n.startswith("load_"))):
         if getattr(options, name):
             argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     for image in options.image:
