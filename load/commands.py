@@ -20,12 +20,14 @@ class Locust:
     """argv of each kind of Locust process of one load, whose locustfiles are `files`.
 
     The master runs where steadyset does, so that its pages are on this machine's loopback; its workers reach it at the
-    address by which they reach the API server of an embedded cluster.
+    address by which they reach the API server of an embedded cluster, or at `host`.
     """
 
-    def __init__(self, info: ClusterInfo, files: list[Path], folder: Path, options: LoadOptions) -> None:
+    def __init__(
+        self, info: ClusterInfo, files: list[Path], folder: Path, options: LoadOptions, host: str = ""
+    ) -> None:
         self._files, self._folder, self._options = files, folder, options
-        self.host = info.api_server.rpartition(":")[0] if info.client_netns else _LOOPBACK
+        self.host = host or (info.api_server.rpartition(":")[0] if info.client_netns else _LOOPBACK)
         self.port = 0 if options.alone else _free_port(self.host)
 
     def _common(self) -> list[str]:

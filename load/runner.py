@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,7 @@ from steadyset.history import load_history
 from steadyset.load import commands
 from steadyset.load.forward import Forwarder
 from steadyset.load.recorder import child_environment, write_private
+from steadyset.load.remote import Remote
 from steadyset.load.shape import SOAK, STEADY, LoadOptions
 from steadyset.wait import wait_for
 
@@ -60,12 +62,17 @@ class LoadRun:
         seed: int = 0,
         first_ack_s: float = FIRST_ACK_S,
         options: LoadOptions | None = None,
+        remote: Remote | None = None,
+        master_host: str = "",
     ) -> None:
         if not (WORKLOADS / f"{workload}.py").is_file():
             known = ", ".join(sorted(p.stem for p in WORKLOADS.glob("[a-z]*.py")))
             raise UsageError(f"no workload is called {workload}", expected=f"one of: {known}", seen=workload)
         self.info, self.workload, self.users = info, workload, users
         self.options = options or LoadOptions()
+        self._remote, self._master_host = remote, master_host
+        if bool(remote) != bool(self.options.in_cluster):
+            raise UsageError("workers in the cluster need who runs them", do="LoadRun(…, remote=WorkerJob(…))")
         self.folder = folder.resolve()
         self.first_ack_s = first_ack_s
         self._params = {
@@ -80,6 +87,7 @@ class LoadRun:
             "few": len(params.get("members", ())) + 1,  # a session to each member, and one through the Service
             "load_max_s": LOAD_MAX_S,
         }
+        self._elsewhere = self._params  # by the names that hold within the cluster
         self._private: Path | None = None  # holds the parameters with their secrets, for the children only
         self._forwarder: Forwarder | None = None
         self._locust: subprocess.Popen[bytes] | None = None  # alone, or the master
@@ -116,19 +124,22 @@ class LoadRun:
             self.close()
 
     def _start(self) -> None:
+        if self._remote is not None:
+            self._start_elsewhere(self._remote)
+            return
         generators = [f"locust-{n + 1}" for n in range(self.options.workers)]
         shards = {name: {"shard": n, "shards": len(generators)} for n, name in enumerate(generators)}
         marks = {name: self._folder_private() / f"started-{name}" for name in generators}
         ready = self._folder_private() / "ready"
         extra = {name: {**shards[name], "started": str(marks[name]), "ready": str(ready)} for name in generators}
-        self._locust_of = commands.Locust(self.info, self._files(), self.folder, self.options)
+        locust = commands.Locust(self.info, self._files(), self.folder, self.options)
         if self.options.alone:
             (name,) = generators
-            self._locust = self._spawn(name, self._locust_of.alone(self.users), extra[name])
+            self._locust = self._spawn(name, locust.alone(self.users), extra[name])
         else:
-            self._locust = self._spawn("master", self._locust_of.master(self.users), {}, where=commands.HERE)
+            self._locust = self._spawn("master", locust.master(self.users), {}, where=commands.HERE)
             for name in generators:
-                command = self._locust_of.worker()
+                command = locust.worker()
                 self._workers[name] = self._spawn(name, command, {**extra[name], "page": False})
         for name in generators:
             self._wait_for(marks[name], f"start of {self.workload}", "start_s", START_S, name)
@@ -138,6 +149,37 @@ class LoadRun:
         )
         self.first_ack_took_s = time.monotonic() - begun
         self._reader = self._spawn_reader()
+
+    def _start_elsewhere(self, remote: Remote) -> None:
+        """A master here, and its workers where `remote` runs them."""
+        locust = commands.Locust(self.info, self._files(), self.folder, self.options, self._master_host)
+        self._locust = self._spawn("master", locust.master(self.users), {}, where=commands.HERE)
+        where = {"master_host": locust.host, "master_port": locust.port, "files": [f"workloads/{self.workload}.py"]}
+        remote.begin({**self._elsewhere, **where}, self.folder)
+        for condition, what, name, deadline_s in (
+            (remote.started, f"start of {self.workload} in the cluster", "start_s", START_S),
+            (remote.ready, f"first acknowledged write of {self.workload}", "first_ack_s", self.first_ack_s),
+        ):
+            self._began = time.monotonic()
+
+            def reached(condition: Callable[[], bool] = condition) -> bool:
+                self.check()
+                return condition()
+
+            wait_for(
+                reached,
+                what=what,
+                deadline_name=name,
+                deadline_s=deadline_s,
+                do="see whether the stack is in steady state, and whether pods reach this machine",
+            )
+        self.first_ack_took_s = time.monotonic() - self._began
+        self._reader = self._spawn_reader()
+
+    def refresh(self) -> None:
+        """Bring what is recorded elsewhere into the folder; what is recorded here lies there already."""
+        if self._remote is not None and not self._stopped:
+            self._remote.pull()
 
     def _files(self) -> list[Path]:
         """The locustfiles: the workload's, and the shape's unless all users are there from the start."""
@@ -233,6 +275,8 @@ class LoadRun:
             # The master first: it has its workers stop, and waits for their figures.
             hung = _end([self._locust], signal.SIGTERM)
             hung = _end(list(self._workers.values()), signal.SIGTERM) or hung
+            if self._remote is not None:
+                self._remote.stop()
         dying = [n for n, p in processes.items() if p.returncode < 0 and p.returncode != -signal.SIGTERM]
         if check and dying and not hung:
             raise self._dead(dying[0], processes[dying[0]])  # it was dying while it was asked
@@ -269,7 +313,12 @@ class LoadRun:
 
     def close(self) -> None:
         """Stop whatever still runs and forget the secrets."""
-        self.stop(check=False)
+        try:
+            self.stop(check=False)
+        finally:
+            self._close_children()
+
+    def _close_children(self) -> None:
         if self._reader is not None:
             child, self._reader = self._reader[1], None
             try:
@@ -283,6 +332,9 @@ class LoadRun:
         if self._private is not None:
             shutil.rmtree(self._private)
             self._private = None
+        if self._remote is not None:
+            self._remote.close()
+            self._remote = None
 
     def _folder_private(self) -> Path:
         if self._private is None:

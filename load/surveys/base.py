@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypedDict
 
 import gevent
 
-from steadyset.errors import UsageError
+from steadyset.errors import DeadlineError, UsageError
+from steadyset.wait import wait_for
 
 ASK_S = 2.0  # one question to one member, a connection included, unless the parameter `ask_s` says otherwise
+LOG_IN_S = 20.0  # until every member has answered for the first time
 REMOVE_S = 30.0  # until our scratch place is gone, and stays gone
 
 
@@ -64,8 +67,19 @@ class Survey(ABC):
         return f"{type(error).__name__}: {error}".strip()
 
     def log_in(self) -> None:
-        """Log in to every member and see what our place needs; UsageError with what each of them said."""
-        if problem := self.silent(self.each(self.enter)):
+        """Log in to every member and see what our place needs; UsageError with what each of them said.
+
+        Only silence is asked again, until LOG_IN_S: the first way through an API server takes its time.
+        """
+        answers: dict[str, Any] = {}
+
+        def answered() -> bool:
+            answers.update(self.each(self.enter))
+            return not any(isinstance(answer, gevent.Timeout) for answer in answers.values())
+
+        with suppress(DeadlineError):
+            wait_for(answered, what="an answer of every member", deadline_name="log_in_s", deadline_s=LOG_IN_S)
+        if problem := self.silent(answers):
             raise UsageError(
                 "the target does not let us in",
                 expected="every member open to the target's credentials at its port",

@@ -41,6 +41,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a rule of other histories": ({"claims": ["linearizable-register"]}, "cannot be judged by linearizable-register"),
     "no such parameter": ({"claims": [{"set-durability": {"loss_s": 1}}]}, "has no parameter loss_s"),
     "no user": ({**OF_STACK["postgresql"], "stack": "postgresql", "credentials": {"secret": "x"}}, "need a user"),
+    "no cell": ({"faults": ["pod-kill"]}, "are cells of the matrix"),
+    "no faults": ({"faults": []}, "are cells of the matrix"),
     "no list": ({"faults": "kill-primary"}, "Expected `array`"),
 }
 
@@ -121,14 +123,21 @@ def test_cells_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--variant", "async"), ("--suite", "failover"), ("--image", "redis=x"), ("--stack", "kafka"), ("--down", "")],
+    [
+        ("--variant", "async"),
+        ("--suite", "failover"),
+        ("--image", "redis=x"),
+        ("--stack", "kafka"),
+        ("--down", ""),
+        ("--faults", "kill"),
+    ],
 )
 def test_options_that_mean_nothing_with_a_target(option: str, value: str, tmp_path: Path) -> None:
     """Refused instead of ignored."""
     argv = [sys.executable, "-m", "steadyset", "nightly", "--target", str(HERE / "target.yaml"), option]
     done = subprocess.run([*argv, *filter(None, [value])], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
-    assert f"{option} " in done.stderr
+    assert f"{option} " in done.stderr or f"{option}: " in done.stderr
 
 
 def test_the_plan_deploys_nothing(tmp_path: Path) -> None:

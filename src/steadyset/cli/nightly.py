@@ -27,6 +27,7 @@ from steadyset.verdict import Verdict
 INTERRUPTED = 130
 LOG_COLUMNS = 140  # of the table where stdout is no terminal
 CLEANUP_DEADLINE_S = 240.0  # an interrupted pytest heals faults and removes the stack within this
+LOAD = ("load_shape", "load_seconds", "load_workers", "load_web_ui")  # options that pytest is passed as they are
 PYTEST_NO_TESTS = 5
 PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
 
@@ -64,6 +65,8 @@ PYTEST_USAGE, PYTEST_INTERNAL, PYTEST_INTERRUPTED = 4, 3, 2
               help="; ".join(f"{name}: {what}" for name, what in SHAPES.items()) + ".")  # fmt: skip
 @click.option("--load-seconds", type=float, default=0.0, help="How long each load lasts at least; 600 for a soak.")
 @click.option("--load-workers", type=int, default=1, show_default=True, help="Locust processes that share each load.")
+@click.option("--workers-in-cluster", type=int, default=0, metavar="N",
+              help="Locust workers as a Job in the cluster, beside a master here.")  # fmt: skip
 @click.option("--load-web-ui", type=int, default=0, metavar="PORT", help="Locust's own pages on 127.0.0.1:PORT.")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the stack's namespace as it is at the end.")
@@ -204,7 +207,7 @@ def pytest_argv(options: Any, run: RunDir, targets: list[str], faults: list[str]
     """The pytest command that runs the suites against the cluster."""
     argv = [sys.executable, "-m", "pytest", "-q", "--no-header", "-rs", "--tb=short"]
     argv += ["--run-dir", str(run.path), "--alluredir", str(run.path / "allure-results")]
-    for name in ("cluster_file", "seed", "users", "target", *(n for n in vars(options) if n.startswith("load_"))):
+    for name in ("cluster_file", "seed", "users", "target", "workers_in_cluster", *LOAD):
         if getattr(options, name):
             argv += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     for image in options.image:

@@ -31,7 +31,7 @@ def aim(options: Options, given: dict[str, Any], *, keep_cluster: bool) -> None:
 
     UsageError for a wrong file, and for an option that means nothing with a target.
     """
-    from steadyset.fixtures.targets import read_document
+    from steadyset.fixtures.targets.document import check_faults, read_document
 
     for name, why in _MEANINGLESS.items():
         if given[name]:
@@ -48,6 +48,8 @@ def aim(options: Options, given: dict[str, Any], *, keep_cluster: bool) -> None:
     options.target = str(Path(options.target).resolve())
     options.stack = document.stack
     given["suites"] = SUITE
+    if given["faults"]:
+        check_faults([name.strip() for name in given["faults"].split(",") if name.strip()], "--faults")
     given["faults"] = given["faults"] or ",".join(document.faults)
 
 
