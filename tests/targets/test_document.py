@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from steadyset import cli
 from steadyset.chaos.rights import Right
 from steadyset.errors import UsageError
 from steadyset.fixtures.matrix import CELLS, selected
@@ -56,15 +58,15 @@ def test_what_is_wrong_is_named(name: str) -> None:
     assert caught.value.message.startswith("target.yaml: ")
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
-    """Missing, no YAML, not a mapping; exit code 2 from the command, before anything is brought up."""
+def test_a_file_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, no YAML, not a mapping: bad input, before anything is brought up."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "no.yaml").write_text("stack: [redis\n")
     for name, said in (("none.yaml", "no target at"), ("list.yaml", "Expected `object`"), ("no.yaml", "is not YAML")):
-        argv = [sys.executable, "-m", "steadyset", "nightly", "--target", str(tmp_path / name)]
-        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
+        result = CliRunner().invoke(cli.cli, ["nightly", "--target", name], standalone_mode=False)
+        assert isinstance(result.exception, UsageError)
+        assert said in result.exception.message
     assert not (tmp_path / "runs").exists()
 
 
@@ -132,12 +134,16 @@ def test_cells_by_name() -> None:
         ("--faults", "kill"),
     ],
 )
-def test_options_that_mean_nothing_with_a_target(option: str, value: str, tmp_path: Path) -> None:
-    """Refused instead of ignored."""
-    argv = [sys.executable, "-m", "steadyset", "nightly", "--target", str(HERE / "target.yaml"), option]
-    done = subprocess.run([*argv, *filter(None, [value])], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert f"{option} " in done.stderr or f"{option}: " in done.stderr
+def test_options_that_mean_nothing_with_a_target(
+    option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused instead of ignored, before there is a run."""
+    monkeypatch.chdir(tmp_path)
+    argv = ["nightly", "--target", str(HERE / "target.yaml"), option, *filter(None, [value])]
+    result = CliRunner().invoke(cli.cli, argv, standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.message.startswith((f"{option} ", f"{option}: "))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_plan_deploys_nothing(tmp_path: Path) -> None:
