@@ -190,21 +190,26 @@ def test_drain_follows_a_name(space, report):
         while "error when evicting" not in (line := child.stdout.readline()):
             assert line, "the drain ended before the budget stopped it"
         web.delete_pod(0)
-        web.wait_replaced(0, uid)
-        second = web.uids()["web-0"]
-        report.promise("it runs elsewhere", expected=True, seen=node_of(space, "web-0") != node)
+        second = space.until("another one is bound to a node", lambda: _bound_anew(web, uid))
+        report.promise("that is another node", expected=True, seen=node_of(space, "web-0") != node)
         space.delete("PodDisruptionBudget", "budget")
         output, _ = child.communicate(timeout=DRAIN_S)
         report.remember("drain", output[-400:])
-        left = (space.read("Pod", "web-0") or {"metadata": {"uid": ""}})["metadata"]
-        alone = left["uid"] == second and "deletionTimestamp" not in left
-        report.promise("the pod elsewhere is left alone", expected=True, seen=alone)
+        states = [record.obj["metadata"] for record in space.view.states("Pod", "web-0") if record.uid == second]
+        deleted = any("deletionTimestamp" in metadata for metadata in states)
+        report.promise("the pod elsewhere is left alone", expected=False, seen=deleted)
     finally:
         child.kill()
         child.wait()
         subprocess.run([*kubectl, "uncordon", node], check=True, timeout=COMMAND_S, capture_output=True)
     web.wait_ready()
     space.data.read_back()
+
+
+def _bound_anew(web, uid):
+    """The UID of the pod that took the place of `uid`, once it has a node."""
+    pod = web.pods().get("web-0", {"metadata": {"uid": uid}})
+    return pod["metadata"]["uid"] if pod["metadata"]["uid"] != uid and pod["spec"].get("nodeName") else ""
 
 
 @pytest.mark.requirement("REG-DNS-001")
