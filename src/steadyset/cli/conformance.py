@@ -227,7 +227,7 @@ def remove_namespaces(info: ClusterInfo, run: RunDir) -> list[str]:
     from steadyset.fixtures.conformance.space import RUN_LABEL
     from steadyset.wait import wait_for
 
-    kube = Kube(info)
+    kube, started = Kube(info), time.monotonic()
     label = f"{RUN_LABEL}={run.path.name.lower()}"
 
     def remaining() -> list[str]:
@@ -258,4 +258,5 @@ def remove_namespaces(info: ClusterInfo, run: RunDir) -> list[str]:
         return [f"namespaces of the run: {error.message}"]
     except InstrumentError as error:
         return [f"namespaces of the run: {error.message}"]
+    say(f"namespaces removed after {time.monotonic() - started:.1f} s")
     return []

@@ -132,8 +132,8 @@ class KindWatch(threading.Thread):
         found: list[wire.Thing] = []
         token = ""
         while True:
-            more = {"_continue": token} if token else {}
-            response = self.call(limit=PAGE_LIMIT, _preload_content=False, _request_timeout=(CONNECT_S, READ_S), **more)
+            more = {"continue": token} if token else {}
+            response = self.call((CONNECT_S, READ_S), {"limit": str(PAGE_LIMIT), **more})
             try:
                 page = wire.pages.decode(response.read())
             finally:
@@ -208,14 +208,9 @@ class KindWatch(threading.Thread):
 
     # -- watch
     def _watch(self) -> None:
-        response = self.call(
-            watch=True,
-            allow_watch_bookmarks=True,
-            resource_version=self.rv,
-            timeout_seconds=WATCH_S + random.randrange(10),
-            _preload_content=False,
-            _request_timeout=(CONNECT_S, READ_S),
-        )
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": self.rv}
+        query["timeoutSeconds"] = str(WATCH_S + random.randrange(10))
+        response = self.call((CONNECT_S, READ_S), query)
         try:
             began = self.heard = time.monotonic_ns()
             for line, t in self._lines(response):
