@@ -64,6 +64,7 @@ def test_list_patch_and_delete_a_collection(space, report):
 
 
 @pytest.mark.requirement("STS-API-003")
+@pytest.mark.takes(4)
 def test_status_subresource(space, report):
     """Goal: status can be read, replaced and patched through its subresource, and a watch sees every change.
 
