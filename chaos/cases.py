@@ -59,7 +59,7 @@ CASES: tuple[Case, ...] = (
     case("volume-fill", "member-1", "ENOSPC"),
     case("volume-slow", "member-2", "bytes took"),
     case("volume-claim-delete", "member-2", "Terminating"),
-    case("volume-multi-attach", "member-0", "Multi-Attach"),
+    case("volume-multi-attach", "member-0", "only our finalizer"),
     case("volume-expand", "member-1", "->"),
     case("network-partition", "member-0", "packet member-0 -> member-1: cut"),
     case("network-partition", "member-1", "packet member-0 -> member-1: passes", planes=["peers"], direction="out"),

@@ -1,7 +1,9 @@
 """Have a volume's attachment refused: the old node's VolumeAttachment does not go away, as when a detach is stuck.
 
-A finalizer of ours keeps the VolumeAttachment while its pod is moved to another node, so the attach/detach controller
-answers the new node with "Multi-Attach error": the volume may be on one node only. Released early, it is a delay.
+A finalizer of ours keeps the VolumeAttachment while its pod is moved to another node: the volume may be on one node
+only. The attach/detach controller says so by an event ("Multi-Attach error") if it sees the new pod before it begins to
+detach; while a detach is under way it begins no attach and says nothing (attachDesiredVolumes in
+pkg/controller/volume/attachdetach/reconciler). Released early, it is a delay.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from steadyset.chaos.phases import bite_probe, heal_action, heal_probe
 from steadyset.chaos.pods import need_alive, need_controller, pod_now, see_pod
 from steadyset.chaos.rights import Right
 from steadyset.chaos.targets import Victim
-from steadyset.chaos.volumes import ATTACHMENTS, need_attachment, volume_of
+from steadyset.chaos.volumes import ATTACHMENTS, attachment_of, need_attachment, volume_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 
@@ -103,20 +105,21 @@ def _finalizers(kube: Kube, attachment: str, change: Any) -> None:
 
 
 def _refused(act: Act, victim: Victim) -> list[str] | None:
-    """Wait until the new pod is told by an event that its volume is attached elsewhere, and our hold is what keeps it.
+    """Wait until the new pod lacks its volume on another node while only our hold keeps the old attachment.
 
-    Any pod that moves is told so for a moment, while its volume is detached: the event alone proves nothing.
+    Any pod that moves is told of a Multi-Attach error for a moment: that event alone proves nothing.
     """
     pod = pod_now(act, victim)
-    if pod is None or uid_of(pod) == victim.uid or not pod["spec"].get("nodeName"):
-        return None
-    events = _refusals(act, pod)
-    if not events or is_ready(pod) or not _held(act, victim):
+    if pod is None or uid_of(pod) == victim.uid or not pod["spec"].get("nodeName") or is_ready(pod):
         return None
     where, old = pod["spec"]["nodeName"], victim.obj["spec"]["nodeName"]
+    attached = (attachment_of(act.kube, victim.seen["volume"], where) or {}).get("status", {}).get("attached")
+    if attached or not _held(act, victim):
+        return None
     return [
-        f"pod {victim.name}: {short(victim.uid)} -> {short(uid_of(pod))} on {where}: {events[-1]['message']}",
-        f"VolumeAttachment to {old} is being deleted and held by our finalizer",
+        f"pod {victim.name}: {short(victim.uid)} -> {short(uid_of(pod))} on {where}, without its volume",
+        f"VolumeAttachment to {old} is being deleted, and only our finalizer keeps it",
+        *(event["message"] for event in _refusals(act, pod)[-1:]),
     ]
 
 
@@ -132,7 +135,9 @@ def _held(act: Act, victim: Victim) -> bool:
     held = act.kube.get(f"{ATTACHMENTS}/{victim.seen['attachment']}")
     if held is None or uid_of(held) != victim.seen["attachment_uid"] or act.record is None:
         return False
-    return "deletionTimestamp" in held["metadata"] and FINALIZER + act.record.id in held["metadata"]["finalizers"]
+    finalizers = held["metadata"].get("finalizers") or []
+    ours = FINALIZER + act.record.id in finalizers and all(f.startswith(FINALIZER) for f in finalizers)
+    return "deletionTimestamp" in held["metadata"] and ours
 
 
 def _seen(act: Act, victim: Victim) -> str:
