@@ -27,6 +27,7 @@ class Facts(TypedDict):
     kernel: str
     cgroup: str  # "v1" or "v2"
     nft: bool
+    disk_throttle: bool
     lacking: list[str]
 
 
@@ -44,7 +45,13 @@ def facts(node: Node) -> Facts:
     if not (node.root / "proc").exists():
         lacking.append("the node's PID namespace (hostPID)")
     unified = (node.root / "sys/fs/cgroup/cgroup.controllers").exists()
-    return Facts(kernel=platform.release(), cgroup="v2" if unified else "v1", nft=nft, lacking=lacking)
+    return Facts(
+        kernel=platform.release(),
+        cgroup="v2" if unified else "v1",
+        nft=nft,
+        disk_throttle=disks.can_throttle(node),
+        lacking=lacking,
+    )
 
 
 VERBS: dict[str, Verb] = {

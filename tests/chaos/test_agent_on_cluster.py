@@ -19,13 +19,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from steadyset.chaos.agent import freezer, networks, processes, volumes
+from steadyset.chaos.agent import disks, freezer, memory, networks, processes, volumes
 from steadyset.chaos.fault import TTL_S, UNDO_SLACK_S
 from steadyset.chaos.kube import Kube, container_ids, uid_of
 from steadyset.chaos.ledger import HostLedger
 from steadyset.chaos.netpath import Place, reaches
+from steadyset.chaos.nft import has_elements
 from steadyset.chaos.reach import NAMESPACE, Reach, agents_of, reach_of, reach_of_pod
 from steadyset.chaos.sweep import sweep
+from steadyset.chaos.volumes import Mount, mount_of, volume_of
 from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 from steadyset.fixtures import agent
@@ -229,6 +231,18 @@ def has_space(cluster: ClusterInfo, reach: Reach, pod: dict[str, Any]) -> bool:
     return reach.call(volumes.left_files) == []
 
 
+def passes(cluster: ClusterInfo, reach: Reach, pod: dict[str, Any]) -> bool:
+    """Whether no rule of ours drops anything in the pod's namespace."""
+    net = f"pod:{uid_of(pod)}"
+    return not any(has_elements(reach, net, table) for table in reach.call(networks.our_tables, net))
+
+
+def is_fast(mount: Mount, pod: dict[str, Any]) -> bool:
+    """Whether the pod's container writes a little to its volume at once, as the fault's own proof measures it."""
+    [main] = mount.reach.call(memory.mains, container_ids(pod))
+    return mount.reach.call(disks.write_time_s, mount.path, main["cgroup"], LITTLE) < LITTLE_S
+
+
 def kill_agents(cluster: ClusterInfo, kube: Kube, stack: ExitStack) -> None:
     """SIGKILL to the agents' main processes, and their pods deleted with no grace: nothing in their cgroup survives."""
     for pod in kube.pods(NAMESPACE):
@@ -278,11 +292,20 @@ HELD: list[tuple[str, dict[str, Any]]] = [
     ("pod-freeze", {"how": "freezer"}),
     ("volume-fill", {}),
 ]
+# Others with the same kinds of leases: only when everything dies.
+MORE: list[tuple[str, dict[str, Any]]] = [
+    ("network-loss", {"percent": 40.0}),
+    ("network-bandwidth", {}),
+    ("volume-slow", {}),
+]
+ENDS = [(*held, broken) for held in HELD for broken in BREAKS] + [(*held, "everything") for held in MORE]
+LITTLE, LITTLE_S = 128 * 1024, 0.5  # a second's worth of what volume-slow lets pass
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", BREAKS)
-@pytest.mark.parametrize(("fault", "params"), HELD, ids=["-".join([f, *map(str, p.values())]) for f, p in HELD])
+@pytest.mark.parametrize(
+    ("fault", "params", "broken"), ENDS, ids=["-".join([f, *map(str, p.values()), b]) for f, p, b in ENDS]
+)
 def test_every_lease_ends_whatever_dies(
     cluster: ClusterInfo,
     foreign: ClusterInfo,
@@ -296,10 +319,14 @@ def test_every_lease_ends_whatever_dies(
     """The runner's machine dies (runner, Chaos Toolkit, watchdog), and then what `broken` says: over in TTL + 5 s."""
     reach, pod = member_reach(cluster, kube, ready, "member-1")
     peer = kube.need_pod(ready, "member-0")
+    mount = mount_of(cluster, pod, volume_of(kube, pod))
     over: dict[str, Callable[[], bool]] = {
         "network-partition": lambda: is_open(cluster, reach, pod, peer),
         "pod-freeze": lambda: runs(cluster, reach, pod),
         "volume-fill": lambda: has_space(cluster, reach, pod),
+        "network-loss": lambda: passes(cluster, reach, pod),
+        "network-bandwidth": lambda: passes(cluster, reach, pod),
+        "volume-slow": lambda: is_fast(mount, pod),
     }
     runner = Runner(foreign, run_dir, fault, "member-1", ready, params)
     assert not over[fault]()

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from steadyset.cli.progress import Bar
-from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
+from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 
 NOT_EVERYWHERE = 1
@@ -106,15 +106,16 @@ def _confirmed(kubeconfig: str, context: str, confirm_uid: str, what: str) -> Cl
 
 
 def _show(info: ClusterInfo, found: list[Any], as_json: bool) -> int:
-    everywhere = bool(found) and all(s.answers for s in found if s.schedulable)
-    offers = list(AGENT_CAPABILITIES) if everywhere else []
+    from steadyset.fixtures.agent import offers
+
+    added = offers(found)
     if as_json:
-        click.echo(msgspec.json.encode({"cluster": info.name, "capabilities": offers, "nodes": found}))
+        click.echo(msgspec.json.encode({"cluster": info.name, "capabilities": added, "nodes": found}))
     else:
         for each in found:
             state = f"answers: kernel {each.kernel}, cgroup {each.cgroup}" if each.answers else each.why
             click.secho(f"{each.node:<26} {state}", fg=None if each.answers or not each.schedulable else "red")
             for lease in each.leases:
                 click.echo(f"{'':<26} in force: {lease}")
-        click.echo(f"cluster {info.name} offers: {', '.join(offers) or 'nothing by the agent'}")
-    return 0 if everywhere else NOT_EVERYWHERE
+        click.echo(f"cluster {info.name} offers: {', '.join(added) or 'nothing by the agent'}")
+    return 0 if added else NOT_EVERYWHERE
