@@ -21,8 +21,16 @@ from steadyset.chaos.cases import CASES, first_case
 
 ROOT = Path(__file__).parent.parent
 TESTS = ("tests/chaos/test_catalogue.py", "tests/chaos/test_lease.py")
-NAMES = ("test_fault_bites", "test_a_kubeconfig_alone", "test_every_lease_ends_by_itself")
-HEAD = ("fault", "lease", "bites in ms", "heals in ms", "undone after SIGKILL of the runner", "kubeconfig alone")
+NAMES = ("test_fault_bites", "test_a_kubeconfig_alone", "test_every_lease_ends")
+HEAD = (
+    "fault",
+    "lease",
+    "bites in ms",
+    "heals in ms",
+    "undone after SIGKILL of the runner",
+    "and with the API server stopped",
+    "kubeconfig alone",
+)
 
 
 def run(cluster: str, only: str) -> Path:
@@ -55,16 +63,17 @@ def table(found: dict[str, dict[str, str]], skipped: set[str]) -> str:
     for case in CASES:
         noted = found.get(str(case), {})
         if str(case) in skipped or case.fault_name in skipped:
-            lines.append((str(case), case.fault.lease.value, *["not tested"] * 4))
+            lines.append((str(case), case.fault.lease.value, *["not tested"] * 5))
             continue
-        killed = "-"
+        killed, away = "-", noted.get("api_away", "-")
         if "recovered_s" in noted:
             undone = f"undo after {noted['undo_issued_s']} s" if "undo_issued_s" in noted else "nothing to undo"
             killed = f"y ({undone}, whole after {noted['recovered_s']} s)"
+            away = away if "undo_issued_s" in noted else "nothing to undo"
         elif case is not first_case(case.fault):
-            killed = "as above"
+            killed = away = "as above"
         api = "-" if not case.fault.capabilities else f"no: {', '.join(case.fault.capabilities)}"
-        row = noted.get("bites_ms", "-"), noted.get("heals_ms", "-"), killed, noted.get("kubeconfig", api)
+        row = noted.get("bites_ms", "-"), noted.get("heals_ms", "-"), killed, away, noted.get("kubeconfig", api)
         lines.append((str(case), case.fault.lease.value, *row))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -216,7 +216,12 @@ API_AWAY = [f for f in FAULTS if hasattr(f.load(), "undo") and f.name not in ("d
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", API_AWAY, ids=str)
 def test_every_lease_ends_though_the_api_server_is_away(
-    cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir, fault: Fault
+    cluster: ClusterInfo,
+    kube: Kube,
+    ready: str,
+    run_dir: RunDir,
+    fault: Fault,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """The undo is issued in time; what needs only this machine is undone before the API server is back."""
     case = first_case(fault)
@@ -225,6 +230,9 @@ def test_every_lease_ends_though_the_api_server_is_away(
     switch_daemon(cluster, "stop", "kube-apiserver")
     try:
         wait_undo_issued(cluster, record, killed)
+        record_property("case", str(case))
+        issued_s, when = time.monotonic() - killed, "before" if fault.name in HERE else "once"
+        record_property("api_away", f"y (issued after {issued_s:.1f} s, undone {when} it is back)")
         if fault.name in HERE:
             wait_for(
                 lambda: HERE[fault.name](cluster, record),
