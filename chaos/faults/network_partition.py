@@ -18,7 +18,7 @@ from steadyset.chaos.partition import Partition, one_way, outside, partition_of
 from steadyset.chaos.phases import heal_action
 from steadyset.chaos.planes import API_SERVER, DNS, PEERS, all_places, peers_of, planes_named
 from steadyset.chaos.proofs import Proofs
-from steadyset.chaos.reach import at_once, has_reach, reach_of
+from steadyset.chaos.reach import at_once, both, has_reach, reach_of
 from steadyset.chaos.targets import pods_of
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
@@ -57,8 +57,11 @@ def inject(
     partition = _partition(names, targets, shape, direction, chosen)
     # What is not cut must still work: it is looked at too, where it is.
     looked_at = [*chosen, *((API_SERVER, DNS) if act.info.client_netns else ())]
-    places = all_places(act.info, act.kube, [plane for plane in dict.fromkeys(looked_at) if plane != PEERS])
-    members = members_of(act.info, act.kube.need_pods(namespace, names))
+    outer_planes = [plane for plane in dict.fromkeys(looked_at) if plane != PEERS]
+    places, members = both(
+        lambda: all_places(act.info, act.kube, outer_planes),
+        lambda: members_of(act.info, act.kube.need_pods(namespace, names)),
+    )
     outer = {name: [place.address for place in found] for name, found in places.items() if name in chosen}
     cut = Cut(act.info, namespace, members, partition.cuts | outside(partition.side, outer, direction), outer)
     proofs = Proofs(act.info, cut, places, partition.side)
