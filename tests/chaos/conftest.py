@@ -7,12 +7,13 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from steadyset.chaos.blast import ALLOWED, OPT_IN, VARIABLE
-from steadyset.chaos.kube import Kube, is_ready
+from steadyset.chaos.kube import Kube, is_ready, uid_of
 from steadyset.chaos.netpath import Place
 from steadyset.chaos.reach import Here
 from steadyset.clusterinfo import ClusterInfo
@@ -113,5 +114,18 @@ def wait_all_ready(kube: Kube, namespace: str) -> None:
         what="three members Ready",
         deadline_name="members_ready",
         deadline_s=READY_DEADLINE_S,
-        describe=lambda: str([(p["metadata"]["name"], is_ready(p)) for p in kube.pods(namespace)]),
+        describe=lambda: "\n".join(see_pod(kube, namespace, pod) for pod in kube.pods(namespace)),
     )
+
+
+def see_pod(kube: Kube, namespace: str, pod: dict[str, Any]) -> str:
+    """For errors: where a pod is, what it waits for, and its last events."""
+    status, name = pod.get("status", {}), pod["metadata"]["name"]
+    if is_ready(pod):
+        return f"{name}: Ready"
+    waits = [c.get("message", "") for c in status.get("conditions", []) if c["status"] != "True"]
+    states = [s.get("state") for s in status.get("containerStatuses", [])]
+    events = kube.items(f"/api/v1/namespaces/{namespace}/events", fieldSelector=f"involvedObject.uid={uid_of(pod)}")
+    happened = [f"{e.get('reason')}: {e.get('message')} ({e.get('lastTimestamp')})" for e in events[-5:]]
+    where = pod["spec"].get("nodeName", "no node")
+    return f"{name} on {where}: {status.get('phase')}; waits {waits}; containers {states}; events {happened}"
