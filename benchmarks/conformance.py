@@ -1,9 +1,9 @@
 """Our StatefulSet conformance beside upstream's own eight specs, on one embedded cluster in one run.
 
-    python benchmarks/conformance.py [--name conformance] [--procs 4] [--skip-upstream]
+    python benchmarks/conformance.py [--name conformance] [--procs 1 4] [--skip-upstream]
 
-Runs upstream's specs one at a time, then with `--procs` at a time, then ours for the same assertions, and prints the
-times and their ratio. The cluster is brought up and removed when it was not there. Upstream's parts are built by
+Runs upstream's specs one at a time, then four at a time (`--procs`: a pass for each number), then ours for the same
+assertions, and prints the times and their ratio. The cluster is brought up and removed when it was not there. Upstream's parts are built by
 `upstream_e2e.py`, which see.
 """
 
@@ -61,7 +61,7 @@ def main() -> int:
     """Run all three and print the table; exit code 1 when something failed or did not run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="conformance", help="embedded cluster; brought up and removed when not there")
-    parser.add_argument("--procs", type=int, default=4, help="ginkgo's parallel processes in the second pass")
+    parser.add_argument("--procs", type=int, nargs="+", default=[1, 4], help="ginkgo's processes, a pass for each")
     parser.add_argument("--skip-upstream", action="store_true", help="run ours alone")
     parser.add_argument("--out", type=Path, default=Path(".benchmarks/conformance"), help="logs, reports and runs")
     args = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> int:
     built = None if args.skip_upstream else upstream_e2e.build(components.DEFAULT_VERSION)
     rows: list[tuple[str, dict[str, float]]] = []
     with upstream_e2e.loaded(args.name, upstream_e2e.archives(built) if built else []) as cluster:
-        for procs in (1, args.procs) if built else ():
+        for procs in args.procs if built else ():
             folder = out / f"procs-{procs}"
             folder.mkdir(exist_ok=True)
             rows.append((f"upstream, {procs} at a time", upstream_e2e.run_group(GROUP, built, cluster, procs, folder)))
