@@ -3,8 +3,8 @@
     python benchmarks/conformance.py [--name conformance] [--procs 1 4] [--skip-upstream]
 
 Runs upstream's specs one at a time, then four at a time (`--procs`: a pass for each number), then ours for the same
-assertions, and prints the times and their ratio. The cluster is brought up and removed when it was not there. Upstream's parts are built by
-`upstream_e2e.py`, which see.
+assertions, and prints the times and their ratio. The cluster is brought up and removed when it was not there.
+Upstream's parts are built by `upstream_e2e.py`, which see.
 """
 
 from __future__ import annotations
