@@ -67,6 +67,23 @@ def test_a_stack_without_its_image_is_not_tested(tmp_path: Path) -> None:
         nightly.check_stack("postgresql", "", ["stolon=x"])
 
 
+def test_what_is_chosen_of_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By flag, environment or file, like every other option, and refused before anything is brought up."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "steadyset.toml").write_text('[nightly]\nload-shape = "ramp"\nload-workers = 99\n')
+    for argv, env, said in (
+        (["--load-workers", "2"], {"STEADYSET_NIGHTLY_LOAD_SHAPE": "wave"}, "'wave' is not one of"),
+        ([], {}, "--load-workers 99"),
+        (["--load-workers", "2"], {"STEADYSET_NIGHTLY_WORKERS_IN_CLUSTER": "3"}, "--workers-in-cluster with"),
+        (["--load-workers", "1", "--load-web-ui", "99999"], {}, "--load-web-ui 99999"),
+    ):
+        result = CliRunner(env=env).invoke(
+            cli.cli, ["nightly", *argv], standalone_mode=False, auto_envvar_prefix="STEADYSET"
+        )
+        assert said in str(result.exception), result.exception
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_run_says_how_to_repeat_it(tmp_path: Path) -> None:
     """Seed, parameters, versions and machine are written before anything runs."""
     run = RunDir.create(tmp_path, run_params(Options(stack="probe", seed=7)))

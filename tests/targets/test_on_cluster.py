@@ -89,14 +89,20 @@ def test_by_a_least_privilege_account(cluster: ClusterInfo, kubectl: Kubectl, th
 WRONG = {
     "selector": ({"selector": "shop/part=cartt"}, "matches the target's selector", "shop/part=cartt"),
     "secret": ({"credentials": {"secret": "cart"}}, "Secret cart does not exist", "namespace shop"),
-    "key": ({"credentials": {"secret": "cart-auth"}}, "has no key password", "one of: pass"),
+    "key": ({"credentials": {"secret": "cart-auth"}}, "has no key password", "one of: pass, stale"),
+    "password": (
+        {"credentials": {"secret": "cart-auth", "password_key": "stale"}},
+        "does not let us in",
+        "invalid username-password pair",
+    ),
     "group": ({"connect": {"group": "card"}}, "does not let us in", "No such master"),
     "port": ({"connect": {"group": "cart", "port": 6380}}, "does not let us in", "cart-0"),
     "members": ({"faults": ["kill-all"]}, "kill-all would be refused", "blast radius"),
 }
+IN_CI = ("group", "members")  # the rest takes as long again
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in IN_CI else pytest.mark.slow) for n in WRONG])
 def test_what_is_wrong_is_said_first(
     name: str, cluster: ClusterInfo, kubectl: Kubectl, cart: str, tmp_path: Path
 ) -> None:
@@ -123,6 +129,7 @@ def test_a_namespace_that_did_not_opt_in(cluster: ClusterInfo, kubectl: Kubectl,
     assert keys(kubectl) == []
 
 
+@pytest.mark.slow
 def test_a_right_that_is_missing(cluster: ClusterInfo, kubectl: Kubectl, theirs: Path, tmp_path: Path) -> None:
     """By the API server's own word, with what it is for."""
     kubectl("-n", "shop", "delete", "rolebinding", "steadyset-target")
