@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
+
+import pytest
+
+from steadyset.clusterinfo import ClusterInfo
+from steadyset.errors import InstrumentError, UsageError
+from steadyset.load import asker
+from steadyset.load.asker import Asker
+
+from .conftest import NoForwarder
 
 RunChild = Callable[..., Any]
 
@@ -138,3 +148,81 @@ def test_the_others(run_child: RunChild) -> None:
         assert found[name]["problem"], name
     assert "Donor" in found["galera donor"]["problem"]
     assert found["galera alone"]["problem"].startswith("the component has other members")
+
+
+SERVER = """
+import io, types
+from steadyset.load import surveys
+from steadyset.load.surveys import __main__ as server, base
+from steadyset.errors import UsageError
+import steadyset.load.surveys.__main__ as server
+server.QUIET_POLL_S, server.REMOVE_S = 0.01, args["remove_s"]
+done = []
+class Fake(base.Survey):
+    lefts = list(args["lefts"])
+    def enter(self, member): pass
+    def check(self): raise UsageError("no", expected="yes", seen="a no", do="ask again")
+    def make(self): done.append("make")
+    def remove(self):
+        done.append("remove")
+        left = self.lefts.pop(0) if self.lefts else ""
+        if left == "!":
+            raise OSError("gone")
+        return left
+    def look(self): return base.View(primary="p", epoch=1, problem="", says={})
+surveys.SURVEYS["fake"] = "fake"
+sys.modules["fake"] = types.SimpleNamespace(SURVEY=Fake)
+server.load_params = lambda: {"members": [], "scratch": "s"}
+sys.stdin = io.StringIO("".join(json.dumps(question) + chr(10) for question in args["questions"]))
+out, sys.stdout = sys.stdout, io.StringIO()
+server.main("fake")
+said, sys.stdout = sys.stdout.getvalue(), out
+print(json.dumps([done, [json.loads(line) for line in said.splitlines()]]))
+"""
+
+
+def test_what_was_made_is_removed_though_the_owner_is_gone(run_child: RunChild) -> None:
+    """By the end of its stdin; what comes back, or cannot be looked at yet, is removed again until nothing is left."""
+    done, said = run_child(SERVER, questions=["look", "make"], lefts=["2 keys", "!", "1 key"], remove_s=10)
+    assert said[0]["ok"]["primary"] == "p"
+    assert done == ["make", *5 * ["remove"]]
+    done, _ = run_child(SERVER, questions=["make", "remove"], lefts=[], remove_s=10)
+    assert done == ["make", "remove", "remove"]
+    assert run_child(SERVER, questions=["look"], lefts=[], remove_s=10)[0] == []
+
+
+def test_what_cannot_be_removed_is_named(run_child: RunChild) -> None:
+    """Within a named deadline; so is what else goes wrong, as a line of its own."""
+    _, said = run_child(
+        SERVER, questions=["log-in", "make", "remove", "jump"], lefts=1000 * ["database s"], remove_s=0.2
+    )
+    assert said[0]["error"] == {"message": "no", "expected": "yes", "seen": "a no", "do": "ask again", "exit_code": 2}
+    assert "remove_s = 0.2 s" in said[2]["error"]["message"]
+    assert said[2]["error"]["seen"] == "database s"
+    assert said[3]["error"]["message"].startswith("jump: KeyError")
+
+
+def test_the_owner_of_a_survey(here: ClusterInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real child against ports where nobody listens: bad input names every member; a child that died is an error."""
+    monkeypatch.setattr(asker, "Forwarder", NoForwarder)
+    monkeypatch.setattr("steadyset.load.asker.FORWARDED_S", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    at = {"host": "127.0.0.1", "port": port}
+    members = [
+        {"pod": f"c-{n}", "direct": {**at, "pod": f"c-{n}"}, "sentinel": {**at, "pod": f"c-{n}"}} for n in range(2)
+    ]
+    params = {"namespace": "x", "members": members, "group": "g", "scratch": "s", "secrets": {"password": "hush"}}
+    with Asker(here, "redis", params) as ask:
+        with pytest.raises(UsageError, match="does not let us in") as caught:
+            ask.log_in()
+        assert "c-0 does not answer (ConnectionError" in caught.value.seen
+        assert "c-1 does not answer" in caught.value.seen
+        assert ask.look()["primary"] == ""
+        folder, child = ask._folder, ask._child
+        assert folder is not None and child is not None
+        assert (folder / "params.json").stat().st_mode & 0o077 == 0
+        child.kill()
+        with pytest.raises(InstrumentError, match="survey of the target died"):
+            ask.look()
+    assert not folder.exists()

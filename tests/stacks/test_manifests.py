@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
+from steadyset.fixtures import images, loadjob
 from steadyset.fixtures.stacks import STACKS, Stack, make_stack, stack_class
 from steadyset.fixtures.stacks.base import manifests
 from steadyset.fixtures.stacks.kafka import Kafka
@@ -38,6 +40,19 @@ def test_restricted_pod_security_admits_it(stack: type[Stack], variant: str) -> 
     found = objects(stack, variant, info())
     for owner in [*of_kind(found, "StatefulSet"), *of_kind(found, "Deployment")]:
         restricted(owner["spec"]["template"]["spec"])
+
+
+def test_the_loads_workers_are_restricted_too() -> None:
+    """A Job of as many pods, and one Secret of parameters that come back as they were given, whatever is in them."""
+    params = {"secrets": {"password": 'a"b: {c}\n#'}, "tag": "x"}
+    secret, job = yaml.safe_load_all(loadjob.manifest(info(pull_secret="ns/pull"), 3, params))
+    assert json.loads(secret["stringData"]["params.json"]) == {**params, "shards": 3}
+    assert (job["spec"]["completionMode"], job["spec"]["parallelism"], job["spec"]["completions"]) == ("Indexed", 3, 3)
+    pod = job["spec"]["template"]["spec"]
+    restricted(pod)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert pod["containers"][0]["image"] == images.reference("load")
 
 
 def restricted(spec: dict[str, Any]) -> None:
