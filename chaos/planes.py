@@ -5,15 +5,24 @@ from __future__ import annotations
 from functools import partial
 
 from steadyset.chaos.agent import networks
-from steadyset.chaos.kube import Kube, controller_of
+from steadyset.chaos.kube import Kube, RefusedError, controller_of
 from steadyset.chaos.netpath import Place
 from steadyset.chaos.reach import Here, at_once, both
+from steadyset.chaos.rights import Right
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 
 PEERS, API_SERVER, CLIENTS, DNS = "peers", "api-server", "clients", "dns"
 PLANES = (PEERS, API_SERVER, CLIENTS, DNS)
 SERVICES = {API_SERVER: ("default", "kubernetes"), DNS: ("kube-system", "kube-dns")}
+# What it takes to find out where a plane is; docs/rbac.yaml grants exactly these.
+RIGHTS = {
+    plane: (
+        Right("", "services", ("get",), f"find plane {plane}", space=namespace),
+        Right("discovery.k8s.io", "endpointslices", ("list",), f"find plane {plane}", space=namespace),
+    )
+    for plane, (namespace, _) in SERVICES.items()
+}
 
 
 def planes_named(names: list[str] | None) -> list[str]:
@@ -51,10 +60,18 @@ def places_of(info: ClusterInfo, kube: Kube, plane: str) -> list[Place]:
 
 def _service_places(kube: Kube, plane: str, namespace: str, name: str) -> list[Place]:
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-    service, found = both(
-        lambda: kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
-        lambda: kube.items(slices, labelSelector=f"kubernetes.io/service-name={name}"),
-    )
+    try:
+        service, found = both(
+            lambda: kube.get(f"/api/v1/namespaces/{namespace}/services/{name}"),
+            lambda: kube.items(slices, labelSelector=f"kubernetes.io/service-name={name}"),
+        )
+    except RefusedError as error:
+        raise UsageError(
+            f"the account may not look up where plane {plane} is",
+            expected="the rights of docs/rbac.yaml",
+            seen=error.message,
+            do="kubectl apply -f docs/rbac.yaml, or leave the plane out",
+        ) from None
     if service is None:
         raise UsageError(f"no Service {namespace}/{name}, so plane {plane} cannot be cut", do="leave the plane out")
     port, address = service["spec"]["ports"][0]["port"], service["spec"]["clusterIP"]

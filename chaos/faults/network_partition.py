@@ -16,7 +16,7 @@ from steadyset.chaos.ledger import Record
 from steadyset.chaos.nft import table_name
 from steadyset.chaos.partition import Partition, one_way, outside, partition_of
 from steadyset.chaos.phases import heal_action
-from steadyset.chaos.planes import API_SERVER, DNS, PEERS, all_places, peers_of, planes_named
+from steadyset.chaos.planes import API_SERVER, DNS, PEERS, RIGHTS, all_places, peers_of, planes_named
 from steadyset.chaos.proofs import Proofs
 from steadyset.chaos.reach import at_once, both, has_reach, reach_of
 from steadyset.chaos.targets import pods_of
@@ -31,6 +31,7 @@ FAULT = Fault(
     summary="cut a pod from its peers and the API server (or clients, DNS) in its own network namespace",
     deadlines={"bite_s": 10.0, "heal_s": 30.0},
     capabilities=("pod-network",),
+    rights=RIGHTS[API_SERVER],  # of the planes that are cut unless others are named
 )
 
 

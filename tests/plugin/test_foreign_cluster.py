@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from steadyset.chaos.blast import OPT_IN
+from steadyset.chaos.planes import RIGHTS as PLANES
+from steadyset.chaos.planes import SERVICES
 from steadyset.errors import UsageError
 from steadyset.fixtures.clusters.kubeconfig import RIGHTS, look_at, stack_namespaces
 from steadyset.fixtures.standing import LABEL
@@ -38,6 +40,18 @@ def test_the_manifest_grants_what_is_needed_and_no_more(role: str, namespaced: b
         for verb in right.verbs
     }
     assert granted(role) == needed
+
+
+def test_the_manifest_lets_a_pod_be_cut_from_the_api_server_and_dns() -> None:
+    """Where these are is looked up in namespaces that are no stack's."""
+    for plane, (namespace, _) in SERVICES.items():
+        rules = documents("Role")[f"{namespace}/steadyset-planes"]["rules"]
+        assert isinstance(rules, list)
+        found = {
+            (g, r, v) for rule in rules for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]
+        }
+        assert found == {(r.group, r.resource, verb) for r in PLANES[plane] for verb in r.verbs}
+        assert {r.space for r in PLANES[plane]} == {namespace}
 
 
 def test_the_manifest_has_a_namespace_for_each_stack() -> None:
