@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def resolve(discovery: Any, namespace: str, endpoint: dict[str, Any]) -> str:
 
 
 def _pump(source: Any, target: Any) -> None:
-    """Copy until either side ends, then end both."""
+    """Copy until either side ends, then end both: shut down first, since a close does not wake who still receives."""
     try:
         while data := source.recv(_CHUNK_BYTES):
             target.sendall(data)
@@ -119,6 +120,8 @@ def _pump(source: Any, target: Any) -> None:
         print(f"forward: connection ended: {error}", file=sys.stderr)  # noqa: T201 - the process's log
     finally:
         for side in (source, target):
+            with suppress(OSError):  # the other direction was faster
+                side.shutdown(socket.SHUT_RDWR)
             side.close()
 
 
