@@ -92,7 +92,7 @@ def test_workers_in_the_cluster(cluster: ClusterInfo, tmp_path: Path) -> None:
 def test_several_workers_and_locusts_pages(cluster: ClusterInfo, tmp_path: Path) -> None:
     """The pages are on this machine's loopback, though the workers are in the client namespace."""
     folder = tmp_path / "runs"
-    arguments = ("--load-workers", "2", "--load-web-ui", str(PORT), "--load-shape", "spike", "--load-seconds", "45")
+    arguments = ("--load-workers", "2", "--load-web-ui", str(PORT), "--load-shape", "spike", "--load-seconds", "25")
     child = nightly(cluster, folder, "--faults", "kill", *arguments)
 
     def page() -> bytes:
@@ -109,4 +109,4 @@ def test_several_workers_and_locusts_pages(cluster: ClusterInfo, tmp_path: Path)
     for scenario in run.scenarios():
         assert (run.path / scenario.histories[0] / "locust.html").is_file()
         assert f"{scenario.histories[0]}/locust.html" in (run.path / "index.html").read_text()
-    assert run.params()["load"] == {"shape": "spike", "seconds": 45.0, "workers": 2, "web_ui": PORT, "in_cluster": 0}
+    assert run.params()["load"] == {"shape": "spike", "seconds": 25.0, "workers": 2, "web_ui": PORT, "in_cluster": 0}
