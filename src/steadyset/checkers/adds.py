@@ -43,12 +43,15 @@ class Adds:
         if rising:
             values, of = value.copy(), np.arange(len(ops))
         else:
-            values, of = np.unique(value, return_inverse=True)
+            values, of = _ranked(value)
         count = len(values)
         maybe_op, ok_op = outcome != FAIL, outcome == OK
         start, end = np.full(count, FOREVER), np.full(count, FOREVER)
-        np.minimum.at(start, of[maybe_op], history.start[ops[maybe_op]])
-        np.minimum.at(end, of[ok_op], history.end[ops[ok_op]])
+        for bound, mask, times in ((start, maybe_op, history.start), (end, ok_op, history.end)):
+            if count == len(ops):  # one attempt at each value
+                bound[of[mask]] = times[ops[mask]]
+            else:
+                np.minimum.at(bound, of[mask], times[ops[mask]])
         op = np.zeros(count, dtype=np.int64)
         for mask in (~maybe_op, maybe_op, ok_op):
             op[of[mask]] = ops[mask]
@@ -91,6 +94,20 @@ class Adds:
             line = f"no op of the history adds {value}"
             return Violation("phantom", f"{value} was read although nobody added it", [read], [line], needs_all=True)
         return None
+
+
+def _ranked(value: Ints) -> tuple[Ints, Ints]:
+    """The values that occur, sorted, and each one's place among them; O(n) when they are dense."""
+    low, high = int(value.min()), int(value.max())
+    if high - low >= _DENSE * len(value) + 1024:
+        values, of = np.unique(value, return_inverse=True)
+        return values, of
+    cell = value - low
+    there = np.zeros(high - low + 1, dtype=np.bool_)
+    there[cell] = True
+    if there.all():
+        return np.arange(low, high + 1), cell
+    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[cell]
 
 
 @dataclass

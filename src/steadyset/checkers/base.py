@@ -223,7 +223,11 @@ def by_key(history: History, ops: Ints) -> Iterator[tuple[int, Ints]]:
     """The code of each key that occurs in `ops`, with its ops in their order."""
     if not len(ops):
         return
-    order = ops[np.argsort(history.key[ops], kind="stable")]
+    key = history.key if len(history.names["key"]) <= 1 else history.key[ops]
+    if (key == key[0]).all():
+        yield int(key[0]), ops
+        return
+    order = ops[np.argsort(key, kind="stable")]
     key = history.key[order]
     bounds = [0, *(np.flatnonzero(key[1:] != key[:-1]) + 1).tolist(), len(order)]
     for begin, end in pairwise(bounds):

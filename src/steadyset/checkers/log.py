@@ -26,7 +26,7 @@ DELIVERING: Final = ("dequeue", "drain", "poll")
 
 @dataclass
 class Deliveries:
-    """Every delivered value of one key, by consumer in the order in which it got them."""
+    """Every delivered value of one key, in the order of the asking, which is each consumer's own."""
 
     op: Ints
     value: Ints
@@ -36,23 +36,29 @@ class Deliveries:
     @classmethod
     def build(cls, history: History, ops: Ints) -> Deliveries:
         """From the successful dequeues, drains and polls of one key."""
-        ops = ops[np.lexsort((history.start[ops], history.process[ops]))]
-        single = ops[history.is_f("dequeue")[ops] & (history.value[ops] != NIL)]
-        op, value = [single], [history.value[single]]
+        start = history.start[ops]
+        if (start[1:] < start[:-1]).any():  # by time, hence by time within each consumer
+            ops = ops[np.argsort(start, kind="stable")]
+        whole = ~history.is_f("dequeue")[ops]
+        turn = np.flatnonzero(~whole & (history.value[ops] != NIL))
+        single = ops[turn]
+        op, value, turns = [single], [history.value[single]], [turn]
         offset, place = [np.full(len(single), NIL)], [np.zeros(len(single), dtype=np.int64)]
         polls = history.is_f("poll")
-        for i in ops[~history.is_f("dequeue")[ops]].tolist():
+        for at in np.flatnonzero(whole).tolist():
+            i = int(ops[at])
             values = history.values(i)
             got = values[1::2] if polls[i] else values
             op.append(np.full(len(got), i))
             value.append(got)
+            turns.append(np.full(len(got), at))
             offset.append(values[::2][: len(got)] if polls[i] else np.full(len(got), NIL))
             place.append(np.arange(len(got)))
         found = cls(*(np.concatenate(column).astype(np.int64, copy=False) for column in (op, value, offset, place)))
-        if len(op) == 1:
-            return found  # dequeues alone are in order already
-        order = np.lexsort((found.place, history.start[found.op], history.process[found.op]))
-        return cls(found.op[order], found.value[order], found.offset[order], found.place[order])
+        when = np.concatenate(turns)
+        if not (when[1:] < when[:-1]).any():
+            return found
+        return found.pick(np.argsort(when, kind="stable"))
 
     def pick(self, mask: Ints | Mask) -> Deliveries:
         """These deliveries alone."""

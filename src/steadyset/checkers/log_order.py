@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyset.checkers.adds import Adds
 from steadyset.checkers.base import Violation, shown, unique_ops
-from steadyset.checkers.zones import keyed
+from steadyset.checkers.zones import keyed, narrow
 from steadyset.history import NIL, History
 from steadyset.history.columns import Ints, Mask
 
@@ -79,8 +79,9 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
 
     Where the first one known is flagged as a second one, the true first was lost with its consumer: it says nothing.
     """
-    first = ~redelivered(history, got.op)
-    got, at = got.pick(first), at[first]
+    again = redelivered(history, got.op)
+    if again.any():
+        got, at = got.pick(~again), at[~again]
     if not len(at):
         return None
     start, end = history.start[got.op], history.end[got.op]
@@ -92,7 +93,7 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
     single = adds.attempts[value] == 1
     lead, value = lead[single], value[single]
     producer = history.process[adds.op[value]]
-    sent = np.lexsort((adds.start[value], producer))
+    sent = np.lexsort((adds.start[value], narrow(producer)))
     lead, value, producer = lead[sent], value[sent], producer[sent]
     # across consumers: a delivery that was over before that of an earlier message began
     begin, finish = keyed(producer, start[lead], end[lead])
@@ -105,7 +106,7 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
         return _inverted(history, adds, got, lead, value, int(mine[np.argmax(begin[mine])]), later)
     # within one consumer: by the order in which it got them
     consumer = history.process[got.op[lead]]
-    group = np.lexsort((consumer, producer))
+    group = np.lexsort((narrow(consumer), narrow(producer)))
     same = (consumer[group][1:] == consumer[group][:-1]) & (producer[group][1:] == producer[group][:-1])
     bad = np.flatnonzero(same & (np.diff(lead[group]) < 0))
     if len(bad):

@@ -146,11 +146,18 @@ class RegisterIndex:
             refused_of=find(refused, history.value[refused]),
             unknown=int(maybe.sum()),
             unknown_observed=int((maybe & effective[: len(writers)]).sum()),
-            unknown_read=int(maybe[np.unique(read_of[(read_of >= 0) & (read_of < len(writers))])].sum())
-            if maybe.any()
-            else 0,
+            unknown_read=_unknown_read(maybe, read_of),
             duplicate=duplicate,
         )
+
+
+def _unknown_read(maybe: Mask, read_of: Ints) -> int:
+    """How many writes of unknown outcome a read observed."""
+    if not maybe.any():
+        return 0
+    read = np.zeros(len(maybe), dtype=np.bool_)
+    read[read_of[(read_of >= 0) & (read_of < len(maybe))]] = True
+    return int((maybe & read).sum())
 
 
 def _close(effective: Mask, read_of: Ints, cas_at: Ints, pred: Ints, writers: int) -> None:
