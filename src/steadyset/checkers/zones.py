@@ -46,7 +46,7 @@ def chain(values: int, cas: Ints, pred: Ints) -> Blocks:
 
 def narrow(codes: Codes) -> NDArray[np.integer[Any]]:
     """The same codes in 16 bits where they fit: NumPy sorts those in linear time."""
-    if len(codes) and 0 <= int(codes.min()) and int(codes.max()) < 2**16:
+    if len(codes) and int(codes.min()) >= 0 and int(codes.max()) < 2**16:
         return codes.astype(np.uint16)
     return codes
 
