@@ -41,6 +41,14 @@ _INVOKE: Final = 0
 _Row = tuple[int, int, int, int, str, str, int | None, int | None, Sequence[int] | None, str, str, str, int]
 
 
+class _Codes(dict[str, int]):
+    """The code of each name: a new name gets the next one."""
+
+    def __missing__(self, name: str) -> int:
+        code = self[name] = len(self)
+        return code
+
+
 class _Sink:
     """Collects what Arrow writes, so that one batch reaches the file in one write(2)."""
 
@@ -71,8 +79,8 @@ class HistoryWriter:
 
     `path` is the file (`<generator>.arrows`) to create; `clock_uncertainty_ns` how far this machine's clock may be
     off the judging machine's (0 on the same machine). Raises FileExistsError when the file exists.
-    Events reach the file when 4096 have gathered, when one arrives and the oldest waiting one is over 100 ms old,
-    and on flush and close.
+    Events reach the file when 4096 have gathered, when one arrives over 100 ms after the last write, and on flush and
+    close; close it when the threads that record have ended.
     """
 
     def __init__(self, path: Path | str, *, generator: str = "", clock_uncertainty_ns: int = 0) -> None:
@@ -95,9 +103,9 @@ class HistoryWriter:
         self._lock = threading.Lock()
         self._ops = itertools.count()
         self._rows: list[_Row] = []
-        self._oldest_ns = 0
-        self._open: dict[int, tuple[int, str, str, str]] = {}
-        self._codes: dict[str, dict[str, int]] = {name: {} for name in ("f", "key", "server", "session", "error")}
+        self._written_ns = 0
+        self._open: dict[int, _Row] = {}
+        self._codes = {name: _Codes() for name in ("f", "key", "server", "session", "error")}
         self._closed = False
 
     def invoke(
@@ -114,11 +122,11 @@ class HistoryWriter:
 
         `value2` is the new value of a cas; `values` is a transaction's encoded micro-ops.
         """
-        with self._lock:
-            op = next(self._ops)
-            self._open[op] = (process, f, key, session)
-            now = time.monotonic_ns()
-            self._append((op, _INVOKE, now, process, f, key, value, value2, values, "", session, "", -1), now)
+        op = next(self._ops)
+        now = time.monotonic_ns()
+        row = (op, _INVOKE, now, process, f, key, value, value2, values, "", session, "", -1)
+        self._open[op] = row
+        self._append(row, now)
         return op
 
     def complete(
@@ -139,40 +147,41 @@ class HistoryWriter:
         """
         now = time.monotonic_ns()
         type_ = _TYPES.get(outcome)
-        with self._lock:
-            known = self._open.pop(op, None)
-            if type_ is None or known is None:
-                raise SteadysetError(
-                    f"history {self.generator}: cannot complete op {op} as {outcome!r}",
-                    expected="an invoked, not yet completed op, and one of ok, fail, info",
-                )
-            process, f, key, invoked = known
-            row = (op, type_, now, process, f, key, value, None, values, server, session or invoked, error, epoch)
-            self._append(row, now)
+        known = self._open.pop(op, None)
+        if type_ is None or known is None:
+            raise SteadysetError(
+                f"history {self.generator}: cannot complete op {op} as {outcome!r}",
+                expected="an invoked, not yet completed op, and one of ok, fail, info",
+            )
+        _, _, _, process, f, key, _, _, _, _, invoked, _, _ = known
+        row = (op, type_, now, process, f, key, value, None, values, server, session or invoked, error, epoch)
+        self._append(row, now)
 
     def _append(self, row: _Row, now: int) -> None:
+        """Without the lock: list.append is atomic, and `_write` takes only what was there when it began."""
         if self._closed:
             raise SteadysetError(f"history {self.generator} is closed", do="record before close()")
-        if not self._rows:
-            self._oldest_ns = now
-        self._rows.append(row)
-        if len(self._rows) >= BATCH_EVENTS or now - self._oldest_ns >= BATCH_AGE_NS:
-            self._write()
+        rows = self._rows
+        rows.append(row)
+        if now - self._written_ns >= BATCH_AGE_NS or len(rows) >= BATCH_EVENTS:
+            with self._lock:
+                self._write()
 
     def _write(self) -> None:
-        rows, self._rows = self._rows, []
-        if not rows:
+        self._written_ns = time.monotonic_ns()
+        count = len(self._rows)
+        if not count:
             return
+        columns = zip(*self._rows[:count], strict=True)
         arrays = []
-        for field, column in zip(SCHEMA, zip(*rows, strict=True), strict=True):
+        for field, column in zip(SCHEMA, columns, strict=True):
             codes = self._codes.get(field.name)
             if codes is None:
                 arrays.append(pa.array(column, type=field.type))
                 continue
-            indices = [codes.setdefault(name, len(codes)) for name in column]
-            arrays.append(
-                pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(list(codes), pa.string()))
-            )
+            indices = pa.array(list(map(codes.__getitem__, column)), pa.int32())
+            arrays.append(pa.DictionaryArray.from_arrays(indices, pa.array(list(codes), pa.string())))
+        del self._rows[:count]
         self._stream.write_batch(pa.record_batch(arrays, schema=SCHEMA))
         self._sink.drain()
 
