@@ -34,39 +34,46 @@ class Adds:
     attempts: Ints
     table: Ints | None = None  # value - low -> position, when values are dense
     low: int = 0
+    gapless: bool = False  # value - low is the position
 
     @classmethod
     def build(cls, history: History, ops: Ints) -> Adds:
         """From the add ops of one key."""
         value, outcome = history.value[ops], history.outcome[ops]
         rising = len(ops) == 0 or bool((value[1:] > value[:-1]).all())
-        if rising:
-            values, of = value.copy(), np.arange(len(ops))
-        else:
-            values, of = _ranked(value)
+        values, of = (value, np.arange(len(ops))) if rising else _ranked(value)
         count = len(values)
         maybe_op, ok_op = outcome != FAIL, outcome == OK
         start, end = np.full(count, FOREVER), np.full(count, FOREVER)
-        for bound, mask, times in ((start, maybe_op, history.start), (end, ok_op, history.end)):
-            if count == len(ops):  # one attempt at each value
-                bound[of[mask]] = times[ops[mask]]
-            else:
-                np.minimum.at(bound, of[mask], times[ops[mask]])
         op = np.zeros(count, dtype=np.int64)
-        for mask in (~maybe_op, maybe_op, ok_op):
-            op[of[mask]] = ops[mask]
-        attempts = np.bincount(of[maybe_op], minlength=count)
+        if count == len(ops):  # one attempt at each value
+            start[of], end[of], op[of] = history.start[ops], history.end[ops], ops
+            if not ok_op.all():
+                start[of[~maybe_op]] = FOREVER
+                end[of[~ok_op]] = FOREVER
+        else:
+            np.minimum.at(start, of[maybe_op], history.start[ops[maybe_op]])
+            np.minimum.at(end, of[ok_op], history.end[ops[ok_op]])
+            for mask in (~maybe_op, maybe_op, ok_op):
+                op[of[mask]] = ops[mask]
+        attempts = np.bincount(of if maybe_op.all() else of[maybe_op], minlength=count)
         found = cls(values, start, end, op, attempts > 0, end < FOREVER, attempts)
-        if count and int(values[-1]) - int(values[0]) < _DENSE * count + 1024:
-            found.low = int(values[0])
-            found.table = np.full(int(values[-1]) - found.low + 1, -1, dtype=np.int64)
-            found.table[values - found.low] = np.arange(count)
+        if count:
+            found.low, span = int(values[0]), int(values[-1]) - int(values[0]) + 1
+            found.gapless = span == count
+            if count < span < _DENSE * count + 1024:
+                found.table = np.full(span, -1, dtype=np.int64)
+                found.table[values - found.low] = np.arange(count)
         return found
 
     def find(self, values: Ints) -> Ints:
         """Position of each value, -1 for one that nobody tried to add."""
         if not len(self.values):
             return np.full(len(values), -1, dtype=np.int64)
+        if self.gapless:
+            cell = values - self.low
+            cell[(values < self.low) | (cell >= len(self.values)) | (cell < 0)] = -1
+            return cell
         if self.table is not None:
             cell = values - self.low
             inside = (cell >= 0) & (cell < len(self.table)) & (values >= self.low)

@@ -31,7 +31,6 @@ class Deliveries:
     op: Ints
     value: Ints
     offset: Ints  # NIL where the answer has none
-    place: Ints  # within its op
 
     @classmethod
     def build(cls, history: History, ops: Ints) -> Deliveries:
@@ -42,27 +41,37 @@ class Deliveries:
         whole = ~history.is_f("dequeue")[ops]
         turn = np.flatnonzero(~whole & (history.value[ops] != NIL))
         single = ops[turn]
-        op, value, turns = [single], [history.value[single]], [turn]
-        offset, place = [np.full(len(single), NIL)], [np.zeros(len(single), dtype=np.int64)]
-        polls = history.is_f("poll")
-        for at in np.flatnonzero(whole).tolist():
+        polls = history.is_f("poll")[ops]
+        several = np.flatnonzero(whole).tolist()
+        if not several:
+            return cls(single, history.value[single], _no_offset(len(single)))
+        op, value, turns, offset = [single], [history.value[single]], [turn], [_no_offset(len(single))]
+        for at in several:
             i = int(ops[at])
             values = history.values(i)
-            got = values[1::2] if polls[i] else values
+            got = values[1::2] if polls[at] else values
             op.append(np.full(len(got), i))
             value.append(got)
             turns.append(np.full(len(got), at))
-            offset.append(values[::2][: len(got)] if polls[i] else np.full(len(got), NIL))
-            place.append(np.arange(len(got)))
-        found = cls(*(np.concatenate(column).astype(np.int64, copy=False) for column in (op, value, offset, place)))
+            offset.append(values[::2][: len(got)] if polls[at] else _no_offset(len(got)))
         when = np.concatenate(turns)
+        found = cls(
+            np.concatenate(op).astype(np.int64, copy=False),
+            np.concatenate(value).astype(np.int64, copy=False),
+            np.concatenate(offset).astype(np.int64, copy=False) if polls.any() else _no_offset(len(when)),
+        )
         if not (when[1:] < when[:-1]).any():
             return found
         return found.pick(np.argsort(when, kind="stable"))
 
     def pick(self, mask: Ints | Mask) -> Deliveries:
         """These deliveries alone."""
-        return Deliveries(self.op[mask], self.value[mask], self.offset[mask], self.place[mask])
+        return Deliveries(self.op[mask], self.value[mask], self.offset[mask])
+
+
+def _no_offset(count: int) -> Ints:
+    """`count` times NIL, in the memory of one."""
+    return np.broadcast_to(np.int64(NIL), count)
 
 
 @dataclass

@@ -96,7 +96,7 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
     sent = np.lexsort((adds.start[value], narrow(producer)))
     lead, value, producer = lead[sent], value[sent], producer[sent]
     # across consumers: a delivery that was over before that of an earlier message began
-    begin, finish = keyed(producer, start[lead], end[lead])
+    begin, finish = keyed(producer, start[lead], end[lead], overwrite=True)
     latest = np.maximum.accumulate(begin)
     bad = np.flatnonzero(finish[1:] < latest[:-1]) + 1
     bad = bad[producer[bad] == producer[bad - 1]]
