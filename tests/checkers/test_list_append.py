@@ -92,6 +92,17 @@ def test_agrees_with_brute_force(level: str, count: int) -> None:
     brute.report(f"list-append {level}", seen)
 
 
+def test_an_unknown_append_seen_only_by_a_read_of_another_order() -> None:
+    """The reads disagree; that the other writer's outcome is unknown changes nothing."""
+    ops = [
+        _txn(0, 9, _a(0, 1), outcome=INFO), _txn(0, 9, _a(0, 2), process=1),
+        _txn(10, 19, _r(0, 2), process=2), _txn(20, 29, _r(0, 1), process=3),
+    ]  # fmt: skip
+    found = ListAppend(0).check(history_of(ops))
+    assert found.verdict == Verdict.FAIL
+    assert "incompatible order" in found.summary
+
+
 ANOMALIES: list[tuple[str, str, Sequence[Op]]] = [
     ("G0", "serializable", [
         _txn(0, 9, _a(0, 1), _a(1, 2)), _txn(0, 9, _a(0, 3), _a(1, 4), process=1),

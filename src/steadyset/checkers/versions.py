@@ -178,7 +178,8 @@ class Versions:
                         )
             if values:
                 source = writer.get((key, values[-1]), -1)
-                if source >= 0 and source != op and last_append[source, key] != values[-1]:
+                # a writer of unknown outcome that only a read of another order saw is no transaction here
+                if source >= 0 and source != op and last_append.get((source, key), values[-1]) != values[-1]:
                     summary = f"G1b, intermediate read: {shown(key)} was read between two appends of one transaction"
                     note(Violation("G1b", summary, unique_ops(source, op), []))
 
