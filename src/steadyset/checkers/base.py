@@ -13,6 +13,7 @@ from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, History
 from steadyset.history.columns import Ints
 from steadyset.verdict import Judgement, Verdict
 
+NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1e9
 LISTED_MAX: Final = 20  # values listed in a witness; data holds them all up to DATA_MAX
 DATA_MAX: Final = 1000
@@ -47,12 +48,17 @@ class Violation:
 
 
 def seconds(history: History, time: int) -> str:
-    """A time in seconds since the history's start, or the event's position where the source has no clock."""
+    """A time since the history's start in seconds (in ns when all is over within a millisecond), or the event's
+    position where the source has no clock.
+    """
     if time >= FOREVER:
         return "?"
     if not history.times_known:
         return f"event {time}"
-    return f"{(time - history.begin_ns) / NS_PER_S:.6f} s"
+    since = time - history.begin_ns
+    if int(history.start.max()) - history.begin_ns < NS_PER_MS:
+        return f"{since} ns"
+    return f"{since / NS_PER_S:.6f} s"
 
 
 def shown(value: int) -> str:
