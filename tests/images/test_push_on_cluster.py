@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,5 +99,6 @@ def test_what_was_pushed_is_pulled(
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
     assert "PASS" in {scenario["verdict"] for scenario in msgspec.json.decode(run.stdout)["scenarios"]}
-    log = (tmp_path / "log").read_text()
-    assert f"/v2/team/probe/manifests/{digest}" in log
+    traces = [trace.read_text() for trace in (tmp_path / "runs").glob("*/trace/*.jsonl")]
+    ran = {image for trace in traces for image in re.findall(r'"imageID":"([^"]+)"', trace)}
+    assert f"{prefix}/probe@{digest}" in ran
