@@ -29,7 +29,7 @@ def test_primary_is_killed(stack, observer, load, chaos, report):
 
 @pytest.mark.fault("node-drain")
 @pytest.mark.extra("probe")
-def test_primarys_node_is_drained(stack, observer, load, chaos, report):
+def test_node_of_the_primary_is_drained(stack, observer, load, chaos, report):
     """Goal: a drain that respects the disruption budget moves the primary with its volume and loses nothing.
 
     Method: append throughout, cordon the primary's node and evict its pods, wait for the successor, uncordon, read

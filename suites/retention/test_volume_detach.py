@@ -7,7 +7,7 @@ from steadyset.chaos.faults.volume_detach import FAULT as VOLUME_DETACH
 
 @pytest.mark.fault("volume-detach")
 @pytest.mark.extra("probe")
-def test_primarys_volume_is_detached(stack, observer, load, chaos, report):
+def test_volume_of_the_primary_is_detached(stack, observer, load, chaos, report):
     """Goal: a member whose disk vanishes stops acknowledging, and returns with the same claim, volume and data.
 
     Method: append throughout, delete the VolumeAttachment of the primary's volume, prove that its writes fail, heal by
