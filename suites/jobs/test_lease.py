@@ -21,15 +21,17 @@ def test_one_holder(space, report):
     space.create({"kind": "Lease", "metadata": {"name": "leader"}, "spec": {"leaseDurationSeconds": 15}})
 
     def take(rival, seen):
-        spec = {**seen["spec"], "holderIdentity": f"rival-{rival}"}
+        # Another name each time: to write what is there already changes no version, and succeeds beside another.
+        name = f"rival-{rival}-after-{seen['metadata']['resourceVersion']}"
+        spec = {**seen["spec"], "holderIdentity": name}
         answer = space.refused(lambda: space.replace("Lease", "leader", {**seen, "spec": spec}))
-        return rival, answer.partition(" ")[0]
+        return name, answer.partition(" ")[0]
 
     with ThreadPoolExecutor(max_workers=RIVALS) as pool:
         for _ in range(ROUNDS):
             seen = space.need("Lease", "leader")
             answers = list(pool.map(lambda rival, seen=seen: take(rival, seen), range(RIVALS)))
-            winners = [f"rival-{rival}" for rival, code in answers if not code]
+            winners = [name for name, code in answers if not code]
             losers = sorted(code for _, code in answers if code)
             report.promise("one wins", expected=1, seen=len(winners))
             report.promise("the others get a conflict", expected=["409"] * (RIVALS - 1), seen=losers)
