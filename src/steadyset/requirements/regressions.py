@@ -40,9 +40,9 @@ STORIES: tuple[Story, ...] = (
         "REG-ROL-001",
         "A broken revision that is taken back lets an OrderedReady StatefulSet recover without a hand on its pods.",
         (67250, 60164),
-        "all",
+        "before 1.36",
         "recovery",
-        known=(EVERY,),
+        known=("1.30", "1.31", "1.32", "1.33", "1.34", "1.35"),
     ),
     Story(
         "REG-ROL-002",
@@ -50,7 +50,7 @@ STORIES: tuple[Story, ...] = (
         (137409,),
         "1.35.0 to 1.35.3, where MaxUnavailableStatefulSet is on by default",
         "recovery",
-        sabotage="OrderedReady in its place",
+        sabotage="do not take it back",
     ),
     Story(
         "REG-PRT-001",
