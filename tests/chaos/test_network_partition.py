@@ -7,13 +7,21 @@ import pytest
 from steadyset.chaos.agent import networks
 from steadyset.chaos.faults.network_partition import FAULT, residue
 from steadyset.chaos.kube import Kube, uid_of
+from steadyset.chaos.ledger import HostLedger
 from steadyset.chaos.reach import reach_of_pod
 from steadyset.chaos.runner import FaultError, inject
+from steadyset.chaos.sweep import sweep
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.rundir import RunDir
 from steadyset.wait import pause, wait_for
 
 pytestmark = pytest.mark.cluster
+
+NO_DATAGRAMS = """
+add table inet test_udp
+add chain inet test_udp out { type filter hook output priority -300; }
+add rule inet test_udp out meta l4proto udp drop
+"""
 
 
 def tables_of(cluster: ClusterInfo, kube: Kube, namespace: str, pod: str) -> list[str]:
@@ -93,3 +101,24 @@ def test_aimed_at_nothing_is_invalid(cluster: ClusterInfo, kube: Kube, ready: st
     ):
         pytest.fail("the fault was held though nothing was cut")
     assert residue(cluster, kube, set()) == []
+
+
+@pytest.mark.slow
+def test_what_is_cut_already_is_refused_and_leaves_no_record(
+    cluster: ClusterInfo, kube: Kube, ready: str, run_dir: RunDir
+) -> None:
+    """Single packets are dropped as it is: the undo was written ahead meanwhile, and is forgotten again."""
+    pod = kube.need_pod(ready, "member-0")
+    reach, net = reach_of_pod(cluster, pod), f"pod:{uid_of(pod)}"
+    reach.call(networks.nft, net, NO_DATAGRAMS)
+    try:
+        with (
+            pytest.raises(FaultError, match="cut already"),
+            inject(cluster, run_dir, "net", FAULT, "member-0", namespace=ready, planes=["peers"]) as span,
+        ):
+            pytest.fail(f"the fault was held: {span.bite}")
+        assert tables_of(cluster, kube, ready, "member-0") == []
+    finally:
+        reach.call(networks.nft, net, "delete table inet test_udp\n")
+    assert [r.id for r in HostLedger(cluster).records() if r.namespace == ready] == []
+    assert sweep(cluster).is_clean()
