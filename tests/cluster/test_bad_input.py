@@ -47,6 +47,19 @@ def test_disk_without_room_is_refused_before_compiling(monkeypatch, tmp_path):
     assert [p.name for p in (tmp_path / "components").iterdir() if not p.name.endswith(".lock")] == []
 
 
+def test_a_cluster_that_exists_is_taken_as_it_is_unless_something_else_was_given():
+    """`nightly` runs on whatever is up; a version or profile that was asked for must be the cluster's."""
+    spec = clusters.Spec(
+        name="x", slot=1, version="1.36.3", profile="upstream", nodes=[1, 2], store="", coredns="coredns"
+    )
+    clusters._check_same(spec, 0, "", "")
+    clusters._check_same(spec, 2, "1.36.3", "")
+    with pytest.raises(UsageError, match="exists and differs") as caught:
+        clusters._check_same(spec, 0, "1.35.4", "")
+    assert "1.35.4" in caught.value.expected
+    assert "1.36.3" in caught.value.seen
+
+
 @pytest.mark.cluster
 @pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")
 def test_occupied_port_is_named_and_nothing_is_left(monkeypatch):

@@ -13,7 +13,15 @@ import click
 from steadyset.cli import images
 from steadyset.cli.progress import Bar
 from steadyset.fixtures.clusters.embedded import daemons, operations
-from steadyset.fixtures.clusters.embedded.cluster import NODES_MAX, PROFILES, Cluster, down, ensure_up
+from steadyset.fixtures.clusters.embedded.cluster import (
+    DEFAULT_PROFILE,
+    NODES,
+    NODES_MAX,
+    PROFILES,
+    Cluster,
+    down,
+    ensure_up,
+)
 from steadyset.fixtures.clusters.embedded.components import DEFAULT_VERSION
 
 _name = click.option("--name", default="default", show_default=True, help="The cluster's name.")
@@ -34,18 +42,20 @@ def command() -> None:
 
 @command.command()
 @_name
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, NODES_MAX), help="How many nodes.")
 @click.option(
-    "--version", default=DEFAULT_VERSION, show_default=True, help="Kubernetes version, compiled on first use."
+    "--nodes", default=None, show_default=str(NODES), type=click.IntRange(1, NODES_MAX), help="How many nodes."
 )
-@click.option("--profile", default="fast", show_default=True, type=click.Choice(PROFILES),
+@click.option(
+    "--version", default=None, show_default=DEFAULT_VERSION, help="Kubernetes version, compiled on first use."
+)
+@click.option("--profile", default=None, show_default=DEFAULT_PROFILE, type=click.Choice(PROFILES),
               help="upstream: every timing as shipped; fast: short grace periods, for CI; beta: with features that "
               "Kubernetes ships switched off (maxUnavailable of StatefulSets).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the cluster's description as JSON on stdout.")
-def up(name: str, nodes: int, version: str, profile: str, as_json: bool) -> None:
-    """Bring a cluster up, or complete one that is half up. Safe to repeat."""
+def up(name: str, nodes: int | None, version: str | None, profile: str | None, as_json: bool) -> None:
+    """Bring a cluster up, or complete one that is half up. Safe to repeat: what is not given stays as it is."""
     with Bar() as progress:
-        info = ensure_up(name=name, nodes=nodes, version=version, profile=profile, progress=progress)
+        info = ensure_up(name, nodes or 0, version or "", profile or "", progress)
     if as_json:
         click.echo(Path(info.path).read_text())
         return
