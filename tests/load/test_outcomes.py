@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CHILD_S = 150.0
 BINARIES = Path("/usr/lib/postgresql/15/bin")
-
-# Each script runs where a load process would: Locust imported first. It prints one JSON document.
-PROLOGUE = """
-import locust, json, sys
-from steadyset.load.recorder import Op
-args = json.loads(sys.argv[1])
-"""
-
-
-def run_child(script: str, **args: Any) -> Any:
-    """Run a script in a process of its own and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE + script, json.dumps(args)],
-        capture_output=True,
-        text=True,
-        timeout=CHILD_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
 
 PROBE_SERVER = """
 import socket, threading
@@ -91,7 +67,7 @@ print(json.dumps(found))
 """
 
 
-def test_probe_outcomes() -> None:
+def test_probe_outcomes(run_child: Callable[..., Any]) -> None:
     """A write that was sent and not answered is unknown; one that was not sent has failed; a read has no effect."""
     assert run_child(PROBE_SERVER) == {
         "refused": ["fail", "fail"],
@@ -115,7 +91,7 @@ print(json.dumps(found))
 """
 
 
-def test_galera_error_codes() -> None:
+def test_galera_error_codes(run_child: Callable[..., Any]) -> None:
     """Outside the primary component, in conflict or refused: void. Anything that may follow the commit: unknown."""
     assert run_child(GALERA_CODES) == {
         **dict.fromkeys(("1047", "1213", "1020", "1205", "1062", "1290", "1146", "1064", "1142"), "fail"),
@@ -204,7 +180,7 @@ print(json.dumps(found))
 """
 
 
-def test_galera_outcomes() -> None:
+def test_galera_outcomes(run_child: Callable[..., Any]) -> None:
     """Not connected is fail, sent and not answered is info; of a compare-and-set only its commit may be unknown."""
     epoch = ((7 << 16 | 3) << 8) | 0b11
     assert run_child(GALERA_SERVER) == {
@@ -234,7 +210,7 @@ print(json.dumps({str(code): [classify(code, acks) for acks in (ALL, 1)] for cod
 """
 
 
-def test_kafka_error_codes() -> None:
+def test_kafka_error_codes(run_child: Callable[..., Any]) -> None:
     """Refused before the append is fail; with acks=all "not the leader" is unknown: it may be said after the append."""
     assert run_child(KAFKA_CODES) == {
         "0": ["ok", "ok"],
@@ -310,7 +286,7 @@ print(json.dumps(found))
 """
 
 
-def test_kafka_outcomes() -> None:
+def test_kafka_outcomes(run_child: Callable[..., Any]) -> None:
     """An acknowledgement stands whatever follows; what was sent without an answer is unknown; a poll has no effect."""
     nothing = [None, None, "", -1]
     assert run_child(KAFKA_BROKERS) == {
@@ -343,7 +319,7 @@ print(json.dumps(found))
 """
 
 
-def test_postgresql_error_states() -> None:
+def test_postgresql_error_states(run_child: Callable[..., Any]) -> None:
     """Only what the server surely rolled back is a failure; whatever may follow a commit is unknown."""
     assert run_child(POSTGRES_STATES) == {
         **dict.fromkeys(("25006", "40001", "40P01", "23505", "42P01", "22012", "55P03"), "fail"),
@@ -443,7 +419,7 @@ print(json.dumps(found))
 """
 
 
-def test_postgresql_outcomes(postgres: Server) -> None:
+def test_postgresql_outcomes(run_child: Callable[..., Any], postgres: Server) -> None:
     """On a real server: what is acknowledged, what is refused, and what was committed without its standby."""
     me = ["pg-0", 1]
     assert run_child(POSTGRES_SCRIPT, port=postgres.port) == {
