@@ -1,4 +1,4 @@
-"""A real probe process on a folder of this machine."""
+"""What the tests of several folders share: an embedded cluster, accounts on it, a real probe process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,57 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from steadyset.clusterinfo import ClusterInfo
 from steadyset.fixtures import images
 from steadyset.fixtures.images.oci import open_archive
 from steadyset.wait import wait_for
 
+OWN_CLUSTER = "testing"
 START_S = 10.0
 REQUEST_S = 5.0
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterInfo]:
+    """An embedded cluster: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for an embedded cluster")
+    from steadyset.fixtures.clusters import embedded
+
+    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
+    yield embedded.ensure_up(name or OWN_CLUSTER)
+    if not name:
+        embedded.down(OWN_CLUSTER)
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: ClusterInfo) -> Callable[..., str]:
+    """kubectl as the cluster's administrator: arguments, and text for its standard input; what it printed."""
+
+    def run(*arguments: str, stdin: str = "") -> str:
+        argv = [str(Path(cluster.bin_dir) / "kubectl"), "--kubeconfig", cluster.kubeconfig, *arguments]
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def kubeconfig_of(
+    cluster: ClusterInfo, kubectl: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    """A kubeconfig for the cluster of the service account in NAMESPACE that is named ACCOUNT."""
+
+    def write(namespace: str, account: str) -> Path:
+        content = yaml.safe_load(Path(cluster.kubeconfig).read_text())
+        token = kubectl("-n", namespace, "create", "token", account).strip()
+        content["users"][0]["user"] = {"token": token}
+        path = tmp_path_factory.mktemp(account) / "kubeconfig"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

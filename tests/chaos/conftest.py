@@ -21,7 +21,6 @@ from steadyset.fixtures import images
 from steadyset.rundir import RunDir
 from steadyset.wait import wait_for
 
-OWN_CLUSTER = "chaostest"
 READY_DEADLINE_S = 60.0
 
 
@@ -49,20 +48,6 @@ def places() -> Iterator[tuple[Place, Place]]:
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[ClusterInfo]:
-    """An embedded cluster: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root for an embedded cluster")
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    info = embedded.ensure_up(name or OWN_CLUSTER)
-    yield info
-    if not name:
-        embedded.down(OWN_CLUSTER)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +63,14 @@ def test_a_fault_by_kubeconfig_declares_its_rights(fault: Fault) -> None:
 
 
 @pytest.fixture(scope="module")
-def theirs(cluster: ClusterInfo, kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterInfo]:
+def theirs(
+    cluster: ClusterInfo, kube: Kube, kubectl: Callable[..., str], kubeconfig_of: Callable[[str, str], Path]
+) -> Iterator[ClusterInfo]:
     """The cluster as the account steadyset/steadyset sees it, with three members in the probe stack's namespace."""
-    kubectl(cluster, "apply", "-f", str(MANIFEST), "-f", str(MORE))
-    kubectl(cluster, "label", "namespace", "kube-system", f"{OPT_IN}={ALLOWED}", "--overwrite")
-    content = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-    content["users"][0]["user"] = {"token": kubectl(cluster, "-n", "steadyset", "create", "token", "steadyset").strip()}
-    folder = tmp_path_factory.mktemp("theirs")
-    (folder / "kubeconfig").write_text(yaml.safe_dump(content))
+    kubectl("apply", "-f", str(MANIFEST), "-f", str(MORE))
+    kubectl("label", "namespace", "kube-system", f"{OPT_IN}={ALLOWED}", "--overwrite")
+    kubeconfig = kubeconfig_of("steadyset", "steadyset")
+    folder = kubeconfig.parent
     workload = (Path(__file__).parent / "workload.yaml").read_text().replace("IMAGE", images.reference("probe"))
     restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     documents = list(yaml.safe_load_all(workload))
@@ -81,21 +80,21 @@ def theirs(cluster: ClusterInfo, kube: Kube, tmp_path_factory: pytest.TempPathFa
             pod["securityContext"] |= {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
             pod["containers"][0]["securityContext"] = restricted
     (folder / "workload.yaml").write_text(yaml.safe_dump_all(documents))
-    kubectl(cluster, "-n", NAMESPACE, "apply", "-f", str(folder / "workload.yaml"))
+    kubectl("-n", NAMESPACE, "apply", "-f", str(folder / "workload.yaml"))
     for node in kube.items("/api/v1/nodes"):
-        kubectl(cluster, "label", "node", node["metadata"]["name"], f"{OPT_IN}={ALLOWED}", "--overwrite")
+        kubectl("label", "node", node["metadata"]["name"], f"{OPT_IN}={ALLOWED}", "--overwrite")
     wait_all_ready(kube, NAMESPACE)
     yield located(
         ClusterInfo(
             name="theirs",
             provider="kubeconfig",
-            kubeconfig=str(folder / "kubeconfig"),
+            kubeconfig=str(kubeconfig),
             confirmed=cluster.uid,
             path=str(folder / "cluster.json"),
         )
     )
-    kubectl(cluster, "label", "namespace", "kube-system", f"{OPT_IN}-")
-    kubectl(cluster, "delete", "-f", str(MANIFEST), "-f", str(MORE))
+    kubectl("label", "namespace", "kube-system", f"{OPT_IN}-")
+    kubectl("delete", "-f", str(MANIFEST), "-f", str(MORE))
 
 
 @pytest.fixture
@@ -106,12 +105,6 @@ def account(theirs: ClusterInfo, kube: Kube) -> ClusterInfo:
     save_cluster_info(theirs, Path(theirs.path))
     wait_all_ready(kube, NAMESPACE)
     return theirs
-
-
-def kubectl(cluster: ClusterInfo, *arguments: str) -> str:
-    """kubectl as the cluster's administrator."""
-    argv = [str(Path(cluster.bin_dir) / "kubectl"), "--kubeconfig", cluster.kubeconfig, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.cluster
@@ -141,8 +134,8 @@ TAKEN: list[tuple[str, str, tuple[str, str], str]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "verb", "where", "says"), TAKEN, ids=[f"{c[0]}-{c[1]}-{c[2][1]}" for c in TAKEN])
 def test_a_missing_right_is_refused_by_name(
-    cluster: ClusterInfo,
     kube: Kube,
+    kubectl: Callable[..., str],
     account: ClusterInfo,
     tmp_path: Path,
     name: str,
@@ -159,7 +152,7 @@ def test_a_missing_right_is_refused_by_name(
         document["rules"] = [rule for rule in document["rules"] if rule["verbs"]]
     (tmp_path / "less.yaml").write_text(yaml.safe_dump_all(documents))
     before = {p["metadata"]["name"]: uid_of(p) for p in kube.pods(NAMESPACE)}
-    kubectl(cluster, "apply", "-f", str(tmp_path / "less.yaml"))
+    kubectl("apply", "-f", str(tmp_path / "less.yaml"))
     try:
         refused = wait_for(
             lambda: _refused(account, name),
@@ -169,7 +162,7 @@ def test_a_missing_right_is_refused_by_name(
         )
         assert says in refused.seen, refused
     finally:
-        kubectl(cluster, "apply", "-f", str(MANIFEST))
+        kubectl("apply", "-f", str(MANIFEST))
     assert before == {p["metadata"]["name"]: uid_of(p) for p in kube.pods(NAMESPACE)}
     assert not any(node["spec"].get("unschedulable") for node in kube.items("/api/v1/nodes"))
 
@@ -187,18 +180,18 @@ def _refused(account: ClusterInfo, name: str) -> UsageError | None:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_an_account_without_any_right_is_refused(cluster: ClusterInfo, account: ClusterInfo, tmp_path: Path) -> None:
+def test_an_account_without_any_right_is_refused(
+    cluster: ClusterInfo, account: ClusterInfo, kubeconfig_of: Callable[[str, str], Path]
+) -> None:
     """The default account of a namespace: it may not even see which cluster this is."""
-    content = yaml.safe_load(Path(account.kubeconfig).read_text())
-    content["users"][0]["user"] = {"token": kubectl(cluster, "-n", NAMESPACE, "create", "token", "default").strip()}
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(content))
+    kubeconfig = kubeconfig_of(NAMESPACE, "default")
     nobody = located(
         ClusterInfo(
             name="nobody",
             provider="kubeconfig",
-            kubeconfig=str(tmp_path / "kubeconfig"),
+            kubeconfig=str(kubeconfig),
             confirmed=cluster.uid,
-            path=str(tmp_path / "cluster.json"),
+            path=str(kubeconfig.with_name("cluster.json")),
         )
     )
     from steadyset.clusterinfo import save_cluster_info

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,9 @@ from steadyset.verdict import Verdict
 from steadyset.wait import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")]
-OWN_CLUSTER = "nightlytest"
 FAULT_DEADLINE_S = 180.0  # until a fault is being injected
 END_DEADLINE_S = 240.0
 NAMESPACE = "steadyset-probe"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
 
 
 def command(cluster: ClusterInfo, folder: Path, *arguments: str) -> list[str]:

@@ -7,13 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from steadyset.chaos.kube import Kube, RefusedError
 from steadyset.clusterinfo import ClusterInfo
@@ -23,40 +22,20 @@ from steadyset.fixtures.conformance.space import RUN_LABEL
 from steadyset.wait import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")]
-OWN_CLUSTER = "conftest"
 MANIFEST = Path(__file__).parent.parent.parent / "docs" / "rbac-conformance.yaml"
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/steadyset-conformance"
 ENFORCED_DEADLINE_S = 30.0  # until the API server knows a new policy or role
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
-
-
-def kubectl(cluster: ClusterInfo, *arguments: str) -> str:
-    """kubectl as the cluster's administrator."""
-    argv = [str(Path(cluster.bin_dir) / "kubectl"), "--kubeconfig", cluster.kubeconfig, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def theirs(cluster: ClusterInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterInfo]:
+def theirs(
+    cluster: ClusterInfo, kubectl: Callable[..., str], kubeconfig_of: Callable[[str, str], Path]
+) -> Iterator[ClusterInfo]:
     """The cluster as the account steadyset/steadyset-conformance sees it."""
-    kubectl(cluster, "apply", "-f", str(MANIFEST))
-    token = kubectl(cluster, "-n", "steadyset", "create", "token", "steadyset-conformance").strip()
-    content = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-    content["users"][0]["user"] = {"token": token}
-    path = tmp_path_factory.mktemp("theirs") / "kubeconfig"
-    path.write_text(yaml.safe_dump(content))
+    kubectl("apply", "-f", str(MANIFEST))
+    path = kubeconfig_of("steadyset", "steadyset-conformance")
     yield ClusterInfo(name="theirs", provider="kubeconfig", kubeconfig=str(path), uid=cluster.uid)
-    kubectl(cluster, "delete", "-f", str(MANIFEST))
+    kubectl("delete", "-f", str(MANIFEST))
 
 
 def conformance(theirs: ClusterInfo, folder: Path, tests: str, *arguments: str) -> tuple[dict[str, Any], str]:
@@ -148,7 +127,7 @@ def without(theirs: ClusterInfo, cluster: ClusterInfo, resource: str) -> Iterato
 
 @pytest.mark.slow
 def test_no_default_class_one_node_and_no_right_to_list_nodes(
-    cluster: ClusterInfo, theirs: ClusterInfo, tmp_path: Path
+    cluster: ClusterInfo, kubectl: Callable[..., str], theirs: ClusterInfo, tmp_path: Path
 ) -> None:
     """Each of these keeps some tests from running; they say so, and the rest runs."""
     tests = "test_configuration_comes_first,test_scale_subresource,test_one_on_every_node"
@@ -158,7 +137,7 @@ def test_no_default_class_one_node_and_no_right_to_list_nodes(
     kube.request("PATCH", where, {"metadata": {"annotations": {DEFAULT_CLASS: None}}})
     try:
         for node in others:
-            kubectl(cluster, "cordon", node)
+            kubectl("cordon", node)
         result, _ = conformance(theirs, tmp_path / "poor", tests)
         why = reasons(result)
         assert "has no default StorageClass" in why["test_scale_subresource"]
@@ -172,4 +151,4 @@ def test_no_default_class_one_node_and_no_right_to_list_nodes(
     finally:
         kube.request("PATCH", where, {"metadata": {"annotations": {DEFAULT_CLASS: "true"}}})
         for node in others:
-            kubectl(cluster, "uncordon", node)
+            kubectl("uncordon", node)

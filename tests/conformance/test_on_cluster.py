@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,20 +18,8 @@ from steadyset.rundir import RunDir
 from steadyset.wait import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")]
-OWN_CLUSTER = "conftest"
 STARTED_DEADLINE_S = 120.0  # until a test has a namespace
 END_DEADLINE_S = 180.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
 
 
 def command(cluster: ClusterInfo, folder: Path, *arguments: str) -> list[str]:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,20 +25,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root"),
 ]
-OWN_CLUSTER = "loadtest"
 PORT = 18089
 PAGE_S = 180.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
 
 
 def nightly(cluster: ClusterInfo, folder: Path, *arguments: str) -> subprocess.Popen[str]:

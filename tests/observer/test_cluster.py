@@ -32,7 +32,6 @@ from steadyset.wait import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")]
 
-OWN_CLUSTER = "observerdev"
 READY_S = 180.0
 CLAIMS = "[{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 64Mi}}}}]"
 SET = "db"
@@ -78,17 +77,6 @@ class Workload:
 
     def node_of(self, pod: str) -> str:
         return str(self.get("pod", pod)["spec"]["nodeName"])
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
 
 
 @pytest.fixture

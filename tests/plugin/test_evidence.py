@@ -17,21 +17,9 @@ from steadyset.fixtures.evidence import collect
 from steadyset.wait import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")]
-OWN_CLUSTER = "evidencetest"
 LOGGED_DEADLINE_S = 60.0
 API_DEADLINE_S = 10.0
 PLANTED = "correct-horse-battery"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
 
 
 @pytest.fixture

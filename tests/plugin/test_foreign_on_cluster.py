@@ -5,50 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-import yaml
 
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 from steadyset.fixtures.clusters import kubeconfig
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="an embedded cluster needs root")]
-OWN_CLUSTER = "foreigntest"
 MANIFEST = Path(__file__).parent.parent.parent / "docs" / "rbac.yaml"
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
-    if not name:
-        embedded.down(OWN_CLUSTER)
-
-
-def kubectl(cluster: ClusterInfo, *arguments: str) -> str:
-    """kubectl as the cluster's administrator."""
-    argv = [str(Path(cluster.bin_dir) / "kubectl"), "--kubeconfig", cluster.kubeconfig, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def theirs(cluster: ClusterInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def theirs(kubectl: Callable[..., str], kubeconfig_of: Callable[[str, str], Path]) -> Iterator[Path]:
     """A kubeconfig of the account steadyset/steadyset."""
-    kubectl(cluster, "apply", "-f", str(MANIFEST))
-    token = kubectl(cluster, "-n", "steadyset", "create", "token", "steadyset").strip()
-    content = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-    content["users"][0]["user"] = {"token": token}
-    path = tmp_path_factory.mktemp("theirs") / "kubeconfig"
-    path.write_text(yaml.safe_dump(content))
-    yield path
-    kubectl(cluster, "delete", "-f", str(MANIFEST))
+    kubectl("apply", "-f", str(MANIFEST))
+    yield kubeconfig_of("steadyset", "steadyset")
+    kubectl("delete", "-f", str(MANIFEST))
 
 
 @pytest.fixture(autouse=True)
@@ -83,20 +59,20 @@ def test_an_unknown_storage_class_is_named(cluster: ClusterInfo, theirs: Path) -
     assert cluster.storage_class in caught.value.expected
 
 
-def test_a_missing_right_is_named(cluster: ClusterInfo, theirs: Path) -> None:
+def test_a_missing_right_is_named(cluster: ClusterInfo, kubectl: Callable[..., str], theirs: Path) -> None:
     """Asked of the API server before anything is deployed; the error names what for."""
-    kubectl(cluster, "-n", "steadyset-postgresql", "delete", "rolebinding", "steadyset")
+    kubectl("-n", "steadyset-postgresql", "delete", "rolebinding", "steadyset")
     try:
         with pytest.raises(UsageError, match="may not do") as caught:
             kubeconfig.open_cluster(str(theirs), confirm_uid=cluster.uid)
         assert "statefulsets.apps (the workloads)" in caught.value.seen
         assert "nodes" not in caught.value.seen
     finally:
-        kubectl(cluster, "apply", "-f", str(MANIFEST))
+        kubectl("apply", "-f", str(MANIFEST))
 
 
 @pytest.mark.slow
-def test_the_suites_run_there(cluster: ClusterInfo, theirs: Path, tmp_path: Path) -> None:
+def test_the_suites_run_there(cluster: ClusterInfo, kubectl: Callable[..., str], theirs: Path, tmp_path: Path) -> None:
     """What needs a machine is not tested, the rest passes, and the namespace is empty afterwards."""
     argv = [sys.executable, "-m", "steadyset", "nightly", "--kubeconfig", str(theirs), "--confirm-uid", cluster.uid]
     argv += ["--suite", "identity,ordering", "--runs", str(tmp_path / "runs"), "--json"]
@@ -105,5 +81,5 @@ def test_the_suites_run_there(cluster: ClusterInfo, theirs: Path, tmp_path: Path
     result = msgspec.json.decode(done.stdout)
     assert [s["verdict"] for s in result["scenarios"]] == ["PASS", "PASS"]
     assert any("pod-processes" in item["reason"] for item in result["not_tested"])
-    left = kubectl(cluster, "-n", "steadyset-probe", "get", "all,pvc,secret", "-o", "name").split()
+    left = kubectl("-n", "steadyset-probe", "get", "all,pvc,secret", "-o", "name").split()
     assert left == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,33 +12,15 @@ from steadyset.fixtures import images
 from steadyset.fixtures.preload import preload
 from steadyset.wait import wait_for
 
-OWN_CLUSTER = "targettest"
 CART_S = 90.0
 Kubectl = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterInfo]:
-    """The cluster named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
-    from steadyset.fixtures.clusters import embedded
-
-    name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    info = embedded.ensure_up(name or OWN_CLUSTER)
-    preload(info, ["redis"], print)
-    yield info
-    if not name:
-        embedded.down(OWN_CLUSTER)
-
-
-@pytest.fixture(scope="module")
-def kubectl(cluster: ClusterInfo) -> Kubectl:
-    """kubectl as the cluster's administrator."""
-
-    def run(*arguments: str, stdin: str = "") -> str:
-        argv = [str(Path(cluster.bin_dir) / "kubectl"), "--kubeconfig", cluster.kubeconfig, *arguments]
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
-
-    return run
+@pytest.fixture(scope="session")
+def cluster(cluster: ClusterInfo) -> ClusterInfo:
+    """The same, with Redis' image on its nodes."""
+    preload(cluster, ["redis"], print)
+    return cluster
 
 
 @pytest.fixture(scope="module")

@@ -54,14 +54,10 @@ def keys(kubectl: Kubectl) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def theirs(kubectl: Kubectl, cart: str, cluster: ClusterInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def theirs(kubectl: Kubectl, cart: str, kubeconfig_of: Callable[[str, str], Path]) -> Path:
     """A kubeconfig of the account that docs/rbac-target.yaml makes in the cart's namespace."""
     kubectl("apply", "-f", str(MANIFEST))
-    content = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-    content["users"][0]["user"] = {"token": kubectl("-n", cart, "create", "token", "steadyset").strip()}
-    path = tmp_path_factory.mktemp("theirs") / "kubeconfig"
-    path.write_text(yaml.safe_dump(content))
-    return path
+    return kubeconfig_of(cart, "steadyset")
 
 
 @pytest.fixture(autouse=True)

@@ -129,19 +129,19 @@ def node() -> None:
     """Power, freeze and cut nodes, or add one."""
 
 
-def _action(action: str, help_: str) -> Callable[[str, str], None]:
-    @node.command(action, help=help_)
+def _verb(group: click.Group, verb: str, help_: str, metavar: str, act: Callable[[str, str, str], None]) -> None:
+    """Add a command that does `act(cluster, verb, target)`."""
+
+    @group.command(verb, help=help_)
     @_name
-    @click.argument("node_name", metavar="NODE")
-    def run(name: str, node_name: str) -> None:
-        operations.act(name, action, node_name)
-        click.echo(f"{node_name}: {action}", err=True)
-
-    return run
+    @click.argument("target", metavar=metavar)
+    def run(name: str, target: str) -> None:
+        act(name, verb, target)
+        click.echo(f"{target}: {verb}", err=True)
 
 
-for _verb, _text in operations.ACTIONS.items():
-    _action(_verb, _text)
+for _action, _text in operations.ACTIONS.items():
+    _verb(node, _action, _text, "NODE", operations.act)
 
 
 @node.command()
@@ -158,19 +158,8 @@ def daemon() -> None:
     """Stop and start one daemon: etcd, kube-apiserver, kube-scheduler, node-2-kubelet, node-2-containerd, …"""
 
 
-def _switch(verb: str, help_: str) -> Callable[[str, str], None]:
-    @daemon.command(verb, help=help_)
-    @_name
-    @click.argument("daemon_name", metavar="DAEMON")
-    def run(name: str, daemon_name: str) -> None:
-        daemons.switch(name, verb, daemon_name)
-        click.echo(f"{daemon_name}: {verb}", err=True)
-
-    return run
-
-
-for _verb, _text in daemons.VERBS.items():
-    _switch(_verb, _text)
+for _action, _text in daemons.VERBS.items():
+    _verb(daemon, _action, _text, "DAEMON", daemons.switch)
 
 
 command.add_command(images.command)
