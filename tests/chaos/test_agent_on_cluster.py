@@ -345,12 +345,12 @@ def test_every_lease_ends_whatever_dies(
     everything_ready(foreign)
 
     def swept() -> bool:
-        """The runner's last renewal may have reached the record after the agent: it counts as alive until it expires."""
+        """The runner's last renewal may have reached the record after the agent: then it counts as alive."""
         found = sweep(foreign, namespace=ready)
         assert found.is_clean(), found
         return found.alive == []
 
-    wait_for(swept, what="the record's lease is over, too", deadline_name="TTL + slack", deadline_s=TTL_S + UNDO_SLACK_S)
+    wait_for(swept, what="its record is undone, too", deadline_name="TTL + slack", deadline_s=TTL_S + UNDO_SLACK_S)
     assert HostLedger(foreign).records() == []
     assert all(s.leases == [] for s in agent.status(foreign))
 
