@@ -287,15 +287,16 @@ def test_selection_and_order(suites: Any, tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_a_run_that_can_be_judged(suites: Any, tmp_path: Path) -> None:
-    """Ctrl-C in the middle: the scenario says so, and its evidence up to then is there."""
+    """Ctrl-C in the middle: the scenario says so, its evidence up to then is there, and a wait was not met by it."""
     suite = suites(tmp_path)
-    source = SUITE.replace("    kept(written)\n", "    kept(written)\n    wait_here(report)\n", 1)
+    source = SUITE.replace("    kept(written)\n", "    kept(written)\n    wait_here(report, stack)\n", 1)
     source += """
-def wait_here(report):
+def wait_here(report, stack):
     import signal
 
-    (report.run.path / "started").touch()
-    signal.pause()
+    with stack._current.waiting("what never comes", "recovery_s", 90.0):
+        (report.run.path / "started").touch()
+        signal.pause()
 """
     # A shell's background jobs ignore Ctrl-C, and so would their children.
     command = ["env", "--default-signal=INT", *suite.command(source, "-k", "holds")]
@@ -312,4 +313,6 @@ def wait_here(report):
     assert child.returncode == 2, errors
     assert "interrupted: healing faults" in errors
     assert (scenario.outcome, scenario.reason) == ("error", "interrupted")
+    assert "what never comes: cut short" in errors
+    assert "waits" not in scenario.metrics
     assert [j.verdict for j in judge(RunDir.open(suite.run), scenario)] == [Verdict.PASS]

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
+from kubernetes.utils import FailToCreateError, create_from_dict
 
 from steadyset.checkers import make_checker
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
 from steadyset.errors import DeadlineError, UsageError
-from steadyset.fixtures.stacks import Deadlines, stack_class
+from steadyset.fixtures.stacks import STACKS, Deadlines, Stack, stack_class
+from steadyset.fixtures.stacks.base import manifests
 from steadyset.fixtures.stacks.postgresql import PostgreSQL
 from steadyset.fixtures.stacks.probe import Probe
+from steadyset.fixtures.stacks.workspace import Workspace
 from steadyset.history import load_history
 from steadyset.load.runner import LoadRun
 from steadyset.wait import wait_for
@@ -122,3 +126,39 @@ def test_two_primaries_are_found(cluster: ClusterInfo, deployed: PostgreSQL, tmp
     deployed.pause(False)
     deployed.rebuild(promoted)
     deployed.wait_for_steady_state(deadline_s=deployed.deadlines.recovery_s)
+
+
+@pytest.mark.parametrize("stack", STACKS, ids=lambda stack: str(stack.name))
+def test_the_api_server_takes_every_manifest(cluster: ClusterInfo, stack: type[Stack]) -> None:
+    """By a dry run with strict fields: every object of every variant, and every pod where Pod Security is enforced.
+
+    So Stolon's manifests, whose image cannot be had here, are at least known to be ones.
+    """
+    space = Workspace(cluster, f"stacktest-dry-{stack.name}")
+    strict = {"dry_run": "All", "field_validation": "Strict"}
+    try:
+        space.create()
+        for variant in stack.variants:
+            made = stack()
+            made.given_images = {name: f"registry.example/{name}:1" for name in made.lacking_images()}
+            found = [o for text in manifests(made, cluster, space.name, variant) for o in yaml.safe_load_all(text) if o]
+            for item in found:
+                create_from_dict(space.api, item, namespace=space.name, **strict)  # type: ignore[no-untyped-call]
+            owners = [item for item in found if item["kind"] in ("StatefulSet", "Deployment")]
+            assert owners
+            for owner in owners:
+                space.core.create_namespaced_pod(space.name, pod_of(owner), **strict)
+            owners[0]["spec"]["template"]["spec"]["containers"] = []
+            with pytest.raises(FailToCreateError, match="Required value"):
+                create_from_dict(space.api, owners[0], namespace=space.name, **strict)  # type: ignore[no-untyped-call]
+    finally:
+        space.delete("undeploy_s", 60.0)
+
+
+def pod_of(owner: dict[str, Any]) -> dict[str, Any]:
+    """A pod as the controller of `owner` would make it, its claims in place; of an account that is there."""
+    template, claims = owner["spec"]["template"], owner["spec"].get("volumeClaimTemplates", [])
+    names = [claim["metadata"]["name"] for claim in claims]
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-x-0"}} for name in names]
+    spec = {**template["spec"], "volumes": [*template["spec"].get("volumes", []), *volumes]}
+    return {"metadata": {**template["metadata"], "name": "x-0"}, "spec": {**spec, "serviceAccountName": "default"}}
