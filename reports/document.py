@@ -36,7 +36,7 @@ MET, UNMET = (
     {CONTROL: "did not fail as it must", LIMITATION: "not shown"},
 )
 INTERRUPTED = "interrupted"
-_SHOWN_ELSEWHERE = ("not_tested", "traceback", "steps", "promises")
+_SHOWN_ELSEWHERE = ("not_tested", "traceback", "steps", "promises", "restart_ns")
 SETUP_SHOWN_NS = 500_000_000  # of a scenario's set-up, before its first evidence
 
 
@@ -236,6 +236,7 @@ def scenario_document(run: RunDir, scenario: Scenario) -> dict[str, Any]:
                 for window in metrics.windows(scenario.faults, begin, until)
             ],
             "load": metrics.latencies(ops, begin, until + 1) if len(ops) else None,
+            "restart_without_acks_s": _restart_outage(scenario, evidence),
             **{name: value for name, value in scenario.metrics.items() if name not in _SHOWN_ELSEWHERE},
         },
         "steps": [
@@ -326,6 +327,15 @@ def _fault_metrics(found: dict[str, Any], window: metrics.Window, clock: _Clock)
     """With its moments on the scenario's clock."""
     silence = found.pop("silence_ns")
     return {"inject": clock(window.inject), "silence": silence and [clock(t) for t in silence], **found}
+
+
+def _restart_outage(scenario: Scenario, evidence: Evidence) -> float | None:
+    """The longest stretch without acknowledged writes of a restart of all members; None when there was none."""
+    span = scenario.metrics.get("restart_ns")
+    if not span or evidence.trace is None or not len(evidence.ops):
+        return None
+    pods = set(lanes.server_pods(evidence.trace, scenario.namespace).values())
+    return metrics.restart_outage_s(evidence.ops, pods, *span)
 
 
 def _judgement(judgement: Judgement, clock: _Clock) -> dict[str, Any]:

@@ -324,6 +324,20 @@ def outage(found: Found, ops: Ops, scope: Bools, begin: int, until: int) -> None
             found.values["without_acks_total_s"] = round(total, 3) if longest else None
 
 
+def restart_outage_s(ops: Ops, pods: Iterable[str], begin: int, until: int) -> float | None:
+    """Seconds without acknowledged writes while all members were restarted in turn, the longest: no fault is held then.
+
+    Where each member is a store of its own, that of the member that was silent longest.
+    """
+    own = [scope for scope, words in (outage_scope(ops, [pod]) for pod in pods) if words]
+    seconds = []
+    for scope in own or [np.ones(len(ops), np.bool_)]:
+        found = Found()
+        outage(found, ops, scope, begin, until)
+        seconds.append(found.values["without_acks_s"])
+    return max((s for s in seconds if s is not None), default=None)
+
+
 def fault_metrics(window: Window, trace: Trace | None, ops: Ops, namespace: str = "") -> dict[str, Any]:
     """Everything measured about one fault, with `unknown` naming what could not be and why."""
     found = Found()

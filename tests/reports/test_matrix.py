@@ -33,6 +33,9 @@ def test_only_cells_are_rows() -> None:
     assert [row["cell"] for row in rows] == ["kill-all"]
     assert rows[0]["without_acks_s"] == 3.0
     assert recovery(rows[0], seconds) == "first write acknowledged anew 2.00 s"
+    restarted = scenario("rolling-restart")
+    restarted["metrics"]["restart_without_acks_s"] = 0.5
+    assert [row["without_acks_s"] for row in matrix_rows([restarted, scenario("rolling-restart")])] == [0.5, None]
 
 
 def test_harm_is_counted_by_the_rules_that_judged() -> None:

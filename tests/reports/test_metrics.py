@@ -120,6 +120,15 @@ def test_members_that_are_stores_of_their_own_do_not_hide_each_others_outage() -
     assert measured([*killed, *others], Trace([]))["without_acks_s"] == 0.5
 
 
+def test_a_restart_of_all_members_has_an_outage_without_any_fault() -> None:
+    """Over its own stretch alone; where members are stores of their own, that of the one that was silent longest."""
+    ops = series.ops_of([history_of([write(t) for t in (1, 8, 11.9, 13, 16, 17, 25)])])
+    assert metrics.restart_outage_s(ops, ["a"], 12 * S, 18 * S) == pytest.approx(3.0, abs=0.1)
+    own = [write(t, session="service:a") for t in (11, 12, 17)] + [write(t, session="service:b") for t in (11, 15, 17)]
+    assert metrics.restart_outage_s(series.ops_of([history_of(own)]), ["a", "b"], 11 * S, 17 * S) == 4.99
+    assert metrics.restart_outage_s(series.ops_of([history_of([])]), ["a"], 0, S) is None
+
+
 def endpoints(t: float, *pods: str, service: str = "rw") -> Record:
     """An EndpointSlice record with these ready pods."""
     state = {
