@@ -32,6 +32,7 @@ from steadyset.clusterinfo import AGENT_CAPABILITIES, ClusterInfo
 from steadyset.errors import InstrumentError, UsageError
 from steadyset.fixtures import agent
 from steadyset.fixtures.clusters import kubeconfig
+from steadyset.fixtures.clusters.embedded.processes import descendants
 from steadyset.fixtures.preload import preload
 from steadyset.rundir import FaultSpan, RunDir
 from steadyset.wait import wait_for
@@ -108,7 +109,13 @@ class Runner:
         return span
 
     def kill(self) -> None:
-        """With it dies everything in its PID namespace: Chaos Toolkit, and the watchdog on the runner's machine."""
+        """With it dies everything in its PID namespace: Chaos Toolkit, and the watchdog on the runner's machine.
+
+        All are stopped first: the kernel closes a dying runner's pipes before it kills the others, and Chaos Toolkit
+        may be quick enough to heal.
+        """
+        for pid in descendants(self.process.pid):
+            os.kill(pid, signal.SIGSTOP)
         self.process.kill()
         self.process.wait()
 
