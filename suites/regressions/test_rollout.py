@@ -5,15 +5,18 @@ import pytest
 from steadyset.chaos.kube import is_ready
 from steadyset.fixtures.conformance.stories import UNKNOWN_S, tell
 
-BROKEN = {"spec": {"template": {"spec": {"containers": [{"name": "probe", "args": ["-data", "/no-such-folder"]}]}}}}
+# It asks for a port that nobody listens on, too: without any readiness probe a container is Ready until it crashes,
+# and the controller may see just that.
+CRASHES = {"args": ["-data", "/no-such-folder"], "readinessProbe": {"tcpSocket": {"port": 1}}}
+BROKEN = {"spec": {"template": {"spec": {"containers": [{"name": "probe", **CRASHES}]}}}}
 STRATEGIC = "application/strategic-merge-patch+json"
-MENDED = {"spec": {"template": {"spec": {"containers": [{"name": "probe", "args": None}]}}}}
+MENDED = {"spec": {"template": {"spec": {"containers": [{"name": "probe", **dict.fromkeys(CRASHES)}]}}}}
 
 
 def _crashed(space, web):
     pod = web.pods().get("web-1") or {}
     statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    return any(s["restartCount"] > 0 or "waiting" in s["state"] for s in statuses) and web.revisions()["web-1"]
+    return any(s["restartCount"] > 0 or "terminated" in s["state"] for s in statuses) and web.revisions()["web-1"]
 
 
 @pytest.mark.parametrize(

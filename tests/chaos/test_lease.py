@@ -247,6 +247,16 @@ def test_every_lease_ends_though_the_api_server_is_away(
     wait_recovered(cluster, kube, ready, fault.deadlines["heal_s"])
     swept = sweep(cluster)
     assert swept.is_clean() and swept.undone == [], swept
+    restart_clients(cluster)
+
+
+def restart_clients(cluster: ClusterInfo) -> None:
+    """So that the next outage finds them as the first did: a watch that fails twice within two minutes is tried again
+    up to a minute later (the back-off of client-go's reflector), and for so long nobody acts on anything."""
+    for name in ("kube-controller-manager", "kube-scheduler", "csi-attacher", "csi-provisioner"):
+        switch_daemon(cluster, "restart", name)
+    for node in cluster.nodes:
+        switch_daemon(cluster, "restart", f"{node.name}-kubelet")
 
 
 @pytest.mark.cluster
