@@ -23,12 +23,16 @@ class Process(TypedDict):
 
 
 def start_time(pid: int) -> int:
-    """When that process started, in clock ticks since boot; 0 when there is none, or it has ended and is not reaped."""
+    """When that process started, in clock ticks since boot; 0 when there is none, or it has ended and is not reaped.
+
+    One whose first thread has ended still holds its sockets and files until the last has.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return 0 if fields[0] in ("Z", "X") else int(fields[19])
+    ended = fields[0] in ("Z", "X") and int(fields[17]) <= 1  # state, num_threads (proc(5))
+    return 0 if ended else int(fields[19])
 
 
 def pod_processes(node: Node, pod_uid: str) -> list[Process]:
