@@ -151,6 +151,21 @@ def test_sigkill_keeps_complete_batches(tmp_path: Path) -> None:
     assert len(history) >= (10_000 - 4096) // 2 and list(range(len(history))) == history.value.tolist()
 
 
+def test_events_of_threads_may_be_appended_out_of_order(tmp_path: Path) -> None:
+    """Goal: two threads that draw their numbers and append the other way round leave a readable history."""
+    with HistoryWriter(tmp_path / "t.arrows") as writer:
+        writer.flush()
+        writer._written_ns = 2**62  # nothing is written meanwhile
+        for value in range(3):
+            writer.complete(writer.invoke(value, "add", "k", value), "ok")
+        rows = writer._rows
+        rows[0], rows[2] = rows[2], rows[0]  # the invocations of ops 0 and 1
+        rows[1], rows[2] = rows[2], rows[1]  # op 0 is still invoked before it completes
+    history = load_history(tmp_path / "t.arrows")
+    assert history.value.tolist() == history.process.tolist() == [0, 1, 2]
+    assert (history.outcome == OK).all()
+
+
 def test_greenlets_share_one_writer(tmp_path: Path) -> None:
     """Goal: after gevent's monkey patching many greenlets record into one writer without loss."""
     path = tmp_path / "g.arrows"

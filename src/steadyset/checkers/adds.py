@@ -7,15 +7,17 @@ own start and the group's beginning. An op that ended before its group can begin
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadyset.checkers.base import Violation, seconds, shown, unique_ops
 from steadyset.history import FAIL, FOREVER, OK, PAST, History
-from steadyset.history.columns import Ints, Mask
+from steadyset.history.columns import Codes, Ints, Mask
 
 _DENSE: Final = 4
+_PASS: Final = 1 << 18
 
 
 @dataclass
@@ -31,39 +33,41 @@ class Adds:
     op: Ints  # an attempt that may have taken effect, else any
     maybe: Mask  # some attempt was not refused
     acked: Mask
-    attempts: Ints
-    table: Ints | None = None  # value - low -> position, when values are dense
+    attempts: NDArray[np.integer[Any]]
+    sent: Ints  # positions in the order of sending
+    table: Codes | None = None  # value - low -> position, when values are dense
     low: int = 0
     gapless: bool = False  # value - low is the position
 
     @classmethod
     def build(cls, history: History, ops: Ints) -> Adds:
         """From the add ops of one key."""
-        value, outcome = history.value[ops], history.outcome[ops]
-        rising = len(ops) == 0 or bool((value[1:] > value[:-1]).all())
-        values, of = (value, np.arange(len(ops))) if rising else _ranked(value)
+        value = history.value[ops]
+        rising = len(ops) == 0 or (int(value[-1]) - int(value[0]) == len(ops) - 1 and bool((np.diff(value) == 1).all()))
+        values, of, table = (value, np.arange(len(ops)), None) if rising else _ranked(value)
         count = len(values)
-        maybe_op, ok_op = outcome != FAIL, outcome == OK
-        start, end = np.full(count, FOREVER), np.full(count, FOREVER)
-        op = np.zeros(count, dtype=np.int64)
         if count == len(ops):  # one attempt at each value
-            start[of], end[of], op[of] = history.start[ops], history.end[ops], ops
-            if not ok_op.all():
-                start[of[~maybe_op]] = FOREVER
-                end[of[~ok_op]] = FOREVER
+            op = np.empty(count, dtype=np.int64)
+            op[of] = ops
+            start, end, outcome = history.start[op], history.end[op], history.outcome[op]
+            start[outcome == FAIL] = FOREVER
+            end[outcome != OK] = FOREVER
+            attempts: NDArray[np.integer[Any]] = (outcome != FAIL).view(np.int8)
         else:
+            outcome = history.outcome[ops]
+            maybe_op, ok_op = outcome != FAIL, outcome == OK
+            start, end = np.full(count, FOREVER), np.full(count, FOREVER)
+            op = np.zeros(count, dtype=np.int64)
             np.minimum.at(start, of[maybe_op], history.start[ops[maybe_op]])
             np.minimum.at(end, of[ok_op], history.end[ops[ok_op]])
             for mask in (~maybe_op, maybe_op, ok_op):
                 op[of[mask]] = ops[mask]
-        attempts = np.bincount(of if maybe_op.all() else of[maybe_op], minlength=count)
-        found = cls(values, start, end, op, attempts > 0, end < FOREVER, attempts)
+            attempts = np.bincount(of[maybe_op], minlength=count)
+        sent = of if count == len(ops) and in_order(history.start, ops) else np.argsort(start, kind="stable")
+        found = cls(values, start, end, op, attempts > 0, end < FOREVER, attempts, sent, table)
         if count:
-            found.low, span = int(values[0]), int(values[-1]) - int(values[0]) + 1
-            found.gapless = span == count
-            if count < span < _DENSE * count + 1024:
-                found.table = np.full(span, -1, dtype=np.int64)
-                found.table[values - found.low] = np.arange(count)
+            found.low = int(values[0])
+            found.gapless = int(values[-1]) - found.low + 1 == count
         return found
 
     def find(self, values: Ints) -> Ints:
@@ -78,7 +82,7 @@ class Adds:
             cell = values - self.low
             inside = (cell >= 0) & (cell < len(self.table)) & (values >= self.low)
             if inside.all():
-                return self.table[cell]
+                return self.table[cell].astype(np.int64)
             return np.where(inside, self.table[np.where(inside, cell, 0)], -1)
         at = np.minimum(np.searchsorted(self.values, values), len(self.values) - 1)
         return np.where(self.values[at] == values, at, -1)
@@ -103,18 +107,31 @@ class Adds:
         return None
 
 
-def _ranked(value: Ints) -> tuple[Ints, Ints]:
-    """The values that occur, sorted, and each one's place among them; O(n) when they are dense."""
+def _ranked(value: Ints) -> tuple[Ints, Ints, Codes | None]:
+    """The values that occur, sorted, each one's place among them, and a table of places when they are dense: O(n)."""
     low, high = int(value.min()), int(value.max())
-    if high - low >= _DENSE * len(value) + 1024:
+    if high - low >= min(_DENSE * len(value) + 1024, 2**31):
         values, of = np.unique(value, return_inverse=True)
-        return values, of
+        return values, of, None
     cell = value - low
     there = np.zeros(high - low + 1, dtype=np.bool_)
     there[cell] = True
     if there.all():
-        return np.arange(low, high + 1), cell
-    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[cell]
+        return np.arange(low, high + 1), cell, None
+    table = np.cumsum(there, dtype=np.int32)
+    table -= np.int32(1)
+    table[~there] = -1
+    values = np.flatnonzero(there)
+    values += low
+    return values, table[cell].astype(np.int64), table
+
+
+def in_order(column: Ints, index: Ints) -> bool:
+    """Whether the column does not fall along these rows; in passes, which need little memory."""
+    return all(
+        bool((some[1:] >= some[:-1]).all())
+        for some in (column[index[begin : begin + _PASS + 1]] for begin in range(0, len(index), _PASS))
+    )
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Protocol
 import numpy as np
 
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, History
-from steadyset.history.columns import Ints
+from steadyset.history.columns import Ints, Mask
 from steadyset.verdict import Judgement, Verdict
 
 NS_PER_MS: Final = 1_000_000
@@ -223,6 +223,11 @@ def listed(values: Sequence[int] | Ints) -> str:
     head = ", ".join(shown(int(v)) for v in values[:LISTED_MAX])
     rest = len(values) - LISTED_MAX
     return head + (f" and {rest} more" if rest > 0 else "")
+
+
+def among(mask: Mask, ops: Ints) -> Ints:
+    """Those of `ops` (rising when they are all ops) that `mask`, which has a place for every op, holds of."""
+    return np.flatnonzero(mask) if len(ops) == len(mask) else ops[mask[ops]]
 
 
 def by_key(history: History, ops: Ints) -> Iterator[tuple[int, Ints]]:

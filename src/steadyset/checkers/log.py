@@ -12,8 +12,8 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from steadyset.checkers.adds import Adds
-from steadyset.checkers.base import DATA_MAX, Violation, by_key, conclude, listed, shown, unique_ops
+from steadyset.checkers.adds import Adds, in_order
+from steadyset.checkers.base import DATA_MAX, Violation, among, by_key, conclude, listed, shown, unique_ops
 from steadyset.checkers.log_order import inversion, offset_violation, redelivered
 from steadyset.errors import UsageError
 from steadyset.history import INFO, NIL, OK, History
@@ -35,16 +35,15 @@ class Deliveries:
     @classmethod
     def build(cls, history: History, ops: Ints) -> Deliveries:
         """From the successful dequeues, drains and polls of one key."""
-        start = history.start[ops]
-        if (start[1:] < start[:-1]).any():  # by time, hence by time within each consumer
-            ops = ops[np.argsort(start, kind="stable")]
+        if not in_order(history.start, ops):  # by time, hence by time within each consumer
+            ops = ops[np.argsort(history.start[ops], kind="stable")]
         whole = ~history.is_f("dequeue")[ops]
         turn = np.flatnonzero(~whole & (history.value[ops] != NIL))
         single = ops[turn]
-        polls = history.is_f("poll")[ops]
         several = np.flatnonzero(whole).tolist()
         if not several:
             return cls(single, history.value[single], _no_offset(len(single)))
+        polls = history.is_f("poll")[ops]
         op, value, turns, offset = [single], [history.value[single]], [turn], [_no_offset(len(single))]
         for at in several:
             i = int(ops[at])
@@ -128,13 +127,19 @@ class DurableLog:
         return conclude(self, history, violations, report.counts, wanted, resolved, data, undecided=report.undecided)
 
     def _check_key(self, history: History, ops: Ints, report: _Report) -> list[Violation | None]:
-        enqueues = ops[history.is_f("enqueue")[ops]]
-        takes = ops[history.is_f(*DELIVERING)[ops]]
-        adds = Adds.build(history, enqueues)
-        got = Deliveries.build(history, takes[history.outcome[takes] == OK])
+        delivering = history.is_f(*DELIVERING)
+        adds = Adds.build(history, among(history.is_f("enqueue"), ops))
+        answered = among(delivering & (history.outcome == OK), ops)
+        vanished = among(delivering & (history.outcome == INFO), ops)
+        got = Deliveries.build(history, answered)
         at = adds.find(got.value)
         found: list[Violation | None] = []
-        strange = np.flatnonzero((at < 0) | ~adds.maybe[np.maximum(at, 0)]) if len(adds.values) else np.arange(len(at))
+        if not len(at) or at.min() >= 0:
+            strange = np.flatnonzero(~adds.maybe[at])
+        else:
+            strange = (
+                np.flatnonzero((at < 0) | ~adds.maybe[np.maximum(at, 0)]) if len(adds.values) else np.arange(len(at))
+            )
         if len(strange):
             at_first = strange[:1] if (at[strange] < 0).all() else strange[at[strange] >= 0][:1]
             found.append(adds.intruder(history, int(got.op[at_first[0]]), got.value[at_first], at[at_first]))
@@ -150,14 +155,21 @@ class DurableLog:
         counts["unknown_observed"] += int((unknown & (times > 0)).sum())
         found.append(_early(history, adds, got, at))
         found.append(offset_violation(history, adds, got, at))
-        found.append(self._lost(history, adds, got, times, takes, report))
-        found.append(self._duplicate(history, adds, got, at, takes, report))
+        found.append(self._lost(history, adds, got, times, answered, vanished, report))
+        found.append(self._duplicate(history, adds, got, at, times, vanished, report))
         if self.ordered:
             found.append(inversion(history, adds, got, at))
         return found
 
     def _lost(
-        self, history: History, adds: Adds, got: Deliveries, times: Ints, takes: Ints, report: _Report
+        self,
+        history: History,
+        adds: Adds,
+        got: Deliveries,
+        times: Ints,
+        answered: Ints,
+        vanished: Ints,
+        report: _Report,
     ) -> Violation | None:
         missing = np.flatnonzero(adds.acked & (times == 0))
         if not len(missing):
@@ -167,14 +179,14 @@ class DurableLog:
         highest = int(got.offset.max()) if len(got.offset) else NIL
         passed = missing[(offset != NIL) & (offset <= highest)]
         # a queue: empty, said an answer that was asked for after the acknowledgement
-        ok = takes[history.outcome[takes] == OK]
-        is_poll, is_drain = history.is_f("poll")[ok], history.is_f("drain")[ok]
-        final = history.session[ok] == history.code("session", "final")
-        nothing = history.list_end[ok] <= history.list_start[ok]
-        proofs = ok[is_drain | (~is_poll & (history.value[ok] == NIL)) | (is_poll & final & nothing)]
+        final = history.session == history.code("session", "final")
+        nothing = history.list_end <= history.list_start
+        empty = history.is_f("dequeue") & (history.value == NIL)
+        empty |= history.is_f("drain") | (history.is_f("poll") & final & nothing)
+        proofs = answered[empty[answered]]
         proof = int(proofs[np.argmax(history.start[proofs])]) if len(proofs) else -1
         overdue = missing[adds.end[missing] < history.start[proof]] if proof >= 0 else missing[:0]
-        took_some = takes[(history.outcome[takes] == INFO) & ~history.is_f("poll")[takes]]
+        took_some = vanished[~history.is_f("poll")[vanished]]
         owed = overdue[~np.isin(overdue, passed)]
         excuses = len(owed) if history.is_f("drain")[took_some].any() else min(len(owed), len(took_some))
         report.excused += excuses
@@ -202,17 +214,18 @@ class DurableLog:
         return Violation("lost", f"{len(lost)} acknowledged messages are lost", unique_ops(*ops), lines)
 
     def _duplicate(
-        self, history: History, adds: Adds, got: Deliveries, at: Ints, takes: Ints, report: _Report
+        self, history: History, adds: Adds, got: Deliveries, at: Ints, times: Ints, vanished: Ints, report: _Report
     ) -> Violation | None:
         queue = got.offset == NIL  # reading a log again is no duplicate; two offsets of one value are
-        more = np.flatnonzero(queue & (np.bincount(at[queue], minlength=len(adds.values)) > 1)[at])
+        delivered = times if queue.all() else np.bincount(at[queue], minlength=len(adds.values))
+        more = np.flatnonzero(queue & (delivered > 1)[at])
         order = more[np.lexsort((history.start[got.op[more]], at[more]))]
         again = np.flatnonzero(at[order][1:] == at[order][:-1]) + 1
         report.counts["duplicates"] += len(again)
         if self.duplicates == "allowed" or not len(again):
             return None
         flagged = redelivered(history, got.op)
-        losses = np.sort(history.start[takes[history.outcome[takes] == INFO]])
+        losses = np.sort(history.start[vanished])
         for n in again.tolist():
             one, other = int(got.op[order[n - 1]]), int(got.op[order[n]])
             attempts = int(adds.attempts[at[order[n]]])

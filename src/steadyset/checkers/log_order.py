@@ -13,6 +13,7 @@ from steadyset.history import NIL, History
 from steadyset.history.columns import Ints, Mask
 
 REDELIVERED: Final = "redelivered"
+_PASS: Final = 1 << 18
 
 if TYPE_CHECKING:
     from steadyset.checkers.log import Deliveries
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def redelivered(history: History, ops: Ints) -> Mask:
     """Which of the deliveries `ops` the broker flagged as second ones."""
     flagged = np.array([name.endswith(REDELIVERED) for name in history.names["session"]] or [False])
+    if not flagged.any():
+        return np.zeros(len(ops), dtype=np.bool_)
     return flagged[history.session[ops]]
 
 
@@ -84,43 +87,73 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
         got, at = got.pick(~again), at[~again]
     if not len(at):
         return None
-    start, end = history.start[got.op], history.end[got.op]
-    lead = np.arange(len(at))  # the first delivery of each value
-    if np.bincount(at).max() > 1:
-        order = np.lexsort((start, at))
-        lead = order[np.append(True, at[order][1:] != at[order][:-1])]
-    value = at[lead]
-    single = adds.attempts[value] == 1
-    lead, value = lead[single], value[single]
+    first = _first(at, len(adds.values))
+    before_all = before_own = np.zeros(0, dtype=np.int64)
+    for begin in range(0, len(adds.values), _PASS):  # in passes: what they need fits into the cache
+        value = adds.sent[begin : begin + _PASS]
+        value = value[(first[value] >= 0) & (adds.attempts[value] == 1)]
+        bad, before_all = _overtaken(history, adds, got, first, np.concatenate([before_all, value]))
+        if bad is None:
+            bad, before_own = _consumed(history, adds, got, first, np.concatenate([before_own, value]))
+        if bad is not None:
+            return _inverted(history, adds, got, first, *bad)
+    return None
+
+
+def _first(at: Ints, values: int) -> Ints:
+    """Each value's first delivery (-1: none); deliveries are in order of their asking."""
+    first = np.full(values, -1, dtype=np.int64)
+    for begin in reversed(range(0, len(at), _PASS)):
+        some = at[begin : begin + _PASS]
+        first[some[::-1]] = np.arange(begin + len(some), begin, -1) - 1
+    return first
+
+
+def _overtaken(
+    history: History, adds: Adds, got: Deliveries, first: Ints, value: Ints
+) -> tuple[tuple[int, int] | None, Ints]:
+    """Across consumers: a delivery that was over before that of an earlier message of its producer began.
+
+    `value` is in order of sending; also returns those of them that later messages are still to be compared with.
+    """
     producer = history.process[adds.op[value]]
-    sent = np.lexsort((adds.start[value], narrow(producer)))
-    lead, value, producer = lead[sent], value[sent], producer[sent]
-    # across consumers: a delivery that was over before that of an earlier message began
-    begin, finish = keyed(producer, start[lead], end[lead], overwrite=True)
+    order = np.argsort(narrow(producer), kind="stable")
+    value, producer = value[order], producer[order]
+    op = got.op[first[value]]
+    begin, finish = keyed(producer, history.start[op], history.end[op], overwrite=True)
     latest = np.maximum.accumulate(begin)
     bad = np.flatnonzero(finish[1:] < latest[:-1]) + 1
     bad = bad[producer[bad] == producer[bad - 1]]
     if len(bad):
         later = int(bad[0])
-        mine = np.flatnonzero(producer[:later] == producer[later])
-        return _inverted(history, adds, got, lead, value, int(mine[np.argmax(begin[mine])]), later)
-    # within one consumer: by the order in which it got them
-    consumer = history.process[got.op[lead]]
+        return (int(value[np.searchsorted(latest, latest[later - 1])]), int(value[later])), value
+    return None, value[np.searchsorted(latest, latest[_lasts(producer[1:] == producer[:-1], len(value))])]
+
+
+def _consumed(
+    history: History, adds: Adds, got: Deliveries, first: Ints, value: Ints
+) -> tuple[tuple[int, int] | None, Ints]:
+    """Within one consumer: by the order in which it got them. Parameters and answer as of `_overtaken`."""
+    lead = first[value]
+    consumer, producer = history.process[got.op[lead]], history.process[adds.op[value]]
     group = np.lexsort((narrow(consumer), narrow(producer)))
-    same = (consumer[group][1:] == consumer[group][:-1]) & (producer[group][1:] == producer[group][:-1])
-    bad = np.flatnonzero(same & (np.diff(lead[group]) < 0))
+    value, lead, consumer, producer = value[group], lead[group], consumer[group], producer[group]
+    same = (consumer[1:] == consumer[:-1]) & (producer[1:] == producer[:-1])
+    bad = np.flatnonzero(same & (lead[1:] < lead[:-1]))
     if len(bad):
-        return _inverted(history, adds, got, lead, value, int(group[bad[0]]), int(group[bad[0] + 1]))
-    return None
+        return (int(value[bad[0]]), int(value[bad[0] + 1])), value
+    return None, value[_lasts(same, len(value))]
 
 
-def _inverted(
-    history: History, adds: Adds, got: Deliveries, lead: Ints, value: Ints, earlier: int, later: int
-) -> Violation:
-    first, second = value[earlier], value[later]
-    names = shown(int(adds.values[first])), shown(int(adds.values[second]))
-    ops = unique_ops(int(adds.op[first]), int(adds.op[second]), int(got.op[lead[later]]), int(got.op[lead[earlier]]))
-    line = f"process {int(history.process[adds.op[first]])} sent {names[0]} first"
+def _lasts(same: Mask, count: int) -> Mask:
+    """The last of each run, where `same` says which of `count` continue the run before them."""
+    return np.append(~same, True)[:count]
+
+
+def _inverted(history: History, adds: Adds, got: Deliveries, first: Ints, earlier: int, later: int) -> Violation:
+    names = shown(int(adds.values[earlier])), shown(int(adds.values[later]))
+    ops = unique_ops(int(adds.op[earlier]), int(adds.op[later]), int(got.op[first[later]]), int(got.op[first[earlier]]))
+    line = f"process {int(history.process[adds.op[earlier]])} sent {names[0]} first"
     return Violation(
         "reordered", f"{names[1]} was delivered before {names[0]}, which its producer sent first", ops, [line]
     )

@@ -110,6 +110,8 @@ def _load_file(file: Path) -> History:
         return empty
     op, type_, time = (np.asarray(table[name]) for name in ("op", "type", "time"))
     invoked = np.flatnonzero(type_ == 0)
+    if (np.diff(op[invoked]) < 0).any():  # threads draw their number and append in two steps
+        invoked = invoked[np.argsort(op[invoked], kind="stable")]
     done = np.flatnonzero(type_ != 0)
     of = _pair(file, op, type_, invoked, done)
     last = np.full(len(invoked), -1, dtype=np.int64)  # row of each op's completion
@@ -173,7 +175,7 @@ def _pair(file: Path, op: Ints, type_: Any, invoked: Ints, done: Ints) -> Ints:
     ops = op[invoked]
     if len(ops) and (np.diff(ops) <= 0).any():
         at = int(np.flatnonzero(np.diff(ops) <= 0)[0]) + 1
-        raise UsageError(f"{file}: op {ops[at]} is invoked twice or out of order", expected="rising op numbers")
+        raise UsageError(f"{file}: op {ops[at]} is invoked twice", expected="a number of its own for each op")
     unknown = np.flatnonzero((type_ < 0) | (type_ > INFO))
     if len(unknown):
         row = int(unknown[0])

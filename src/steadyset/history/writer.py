@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import os
+import struct
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from steadyset.errors import SteadysetError
-from steadyset.history.columns import FAIL, INFO, OK
+from steadyset.history.columns import FAIL, INFO, NAMED, NIL, OK
 
 BATCH_EVENTS: Final = 4096
 BATCH_AGE_NS: Final = 100_000_000
+_BUFFER_BYTES: Final = 1 << 20  # a batch without whole reads fits: it reaches the file in one write(2)
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 SCHEMA: Final = pa.schema(
@@ -38,40 +40,31 @@ SCHEMA: Final = pa.schema(
 )
 _TYPES: Final = {"ok": OK, "fail": FAIL, "info": INFO}
 _INVOKE: Final = 0
-_Row = tuple[int, int, int, int, str, str, int | None, int | None, Sequence[int] | None, str, str, str, int]
+# An event as it waits for its batch: bytes, which the garbage collector does not walk and NumPy reads as columns.
+_pack: Final = struct.Struct("<qqqqqqiiiiiib").pack
+_LAYOUT: Final = np.dtype(
+    [(name, "<i8") for name in ("op", "time", "value", "value2", "epoch", "values")]
+    + [(name, "<i4") for name in ("process", "f", "key", "server", "session", "error")]
+    + [("type", "i1")]
+)
 
 
 class _Codes(dict[str, int]):
-    """The code of each name: a new name gets the next one."""
+    """The code of each name: a new name gets the next one, the empty one has 0. `column` has them for Arrow."""
+
+    def __init__(self) -> None:
+        super().__init__({"": 0})
+        self._lock = threading.Lock()
+        self._column = pa.array([], pa.string())
 
     def __missing__(self, name: str) -> int:
-        code = self[name] = len(self)
-        return code
+        with self._lock:
+            return self.setdefault(name, len(self))
 
-
-class _Sink:
-    """Collects what Arrow writes, so that one batch reaches the file in one write(2)."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.pieces: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        self.pieces.append(bytes(data))
-        return len(self.pieces[-1])
-
-    def drain(self) -> None:
-        data = memoryview(b"".join(self.pieces))
-        self.pieces.clear()
-        while data:
-            data = data[os.write(self.descriptor, data) :]
-
-    def flush(self) -> None:
-        """Arrow calls it; batches are written by drain."""
-
-    def close(self) -> None:
-        self.closed = True
+    def column(self) -> pa.Array:
+        if len(self._column) < len(self):
+            self._column = pa.array(list(self), pa.string())
+        return self._column
 
 
 class HistoryWriter:
@@ -87,25 +80,28 @@ class HistoryWriter:
         self.path = Path(path)
         self.generator = generator or self.path.stem
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        self._sink = _Sink(self._descriptor)
+        self.path.touch(exist_ok=False)
+        self._file = pa.BufferedOutputStream(pa.OSFile(str(self.path), "wb"), _BUFFER_BYTES)
         metadata = {
             "generator": self.generator,
             "clock_uncertainty_ns": str(clock_uncertainty_ns),
             "start_wall": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         self._stream = pa.ipc.new_stream(
-            pa.PythonFile(self._sink, mode="w"),
+            self._file,
             SCHEMA.with_metadata(metadata),
             options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True),
         )
-        self._sink.drain()
+        self._file.flush()
         self._lock = threading.Lock()
         self._ops = itertools.count()
-        self._rows: list[_Row] = []
+        self._rows: list[bytes] = []
+        self._lists: dict[int, Sequence[int]] = {}  # whole reads and transactions of the events in _rows
+        self._list_numbers = itertools.count(1)
         self._written_ns = 0
-        self._open: dict[int, _Row] = {}
-        self._codes = {name: _Codes() for name in ("f", "key", "server", "session", "error")}
+        self._open: dict[int, tuple[int, int, int, int]] = {}  # process, and codes of f, key and session
+        self._f, self._key, self._server, self._session, self._error = (_Codes() for _ in range(5))
+        self._codes = dict(zip(NAMED, (self._f, self._key, self._session, self._server, self._error), strict=True))
         self._closed = False
 
     def invoke(
@@ -124,9 +120,26 @@ class HistoryWriter:
         """
         op = next(self._ops)
         now = time.monotonic_ns()
-        row = (op, _INVOKE, now, process, f, key, value, value2, values, "", session, "", -1)
-        self._open[op] = row
-        self._append(row, now)
+        name, where, who = self._f[f], self._key[key], self._session[session]
+        self._open[op] = process, name, where, who
+        self._append(
+            now,
+            _pack(
+                op,
+                now,
+                NIL if value is None else value,
+                NIL if value2 is None else value2,
+                -1,
+                0 if values is None else self._kept(values),
+                process,
+                name,
+                where,
+                0,
+                who,
+                0,
+                _INVOKE,
+            ),
+        )
         return op
 
     def complete(
@@ -153,16 +166,37 @@ class HistoryWriter:
                 f"history {self.generator}: cannot complete op {op} as {outcome!r}",
                 expected="an invoked, not yet completed op, and one of ok, fail, info",
             )
-        _, _, _, process, f, key, _, _, _, _, invoked, _, _ = known
-        row = (op, type_, now, process, f, key, value, None, values, server, session or invoked, error, epoch)
-        self._append(row, now)
+        process, f, key, invoked = known
+        self._append(
+            now,
+            _pack(
+                op,
+                now,
+                NIL if value is None else value,
+                NIL,
+                epoch,
+                0 if values is None else self._kept(values),
+                process,
+                f,
+                key,
+                self._server[server],
+                self._session[session] if session else invoked,
+                self._error[error],
+                type_,
+            ),
+        )
 
-    def _append(self, row: _Row, now: int) -> None:
+    def _kept(self, values: Sequence[int]) -> int:
+        number = next(self._list_numbers)
+        self._lists[number] = values
+        return number
+
+    def _append(self, now: int, event: bytes) -> None:
         """Without the lock: list.append is atomic, and `_write` takes only what was there when it began."""
         if self._closed:
             raise SteadysetError(f"history {self.generator} is closed", do="record before close()")
         rows = self._rows
-        rows.append(row)
+        rows.append(event)
         if now - self._written_ns >= BATCH_AGE_NS or len(rows) >= BATCH_EVENTS:
             with self._lock:
                 self._write()
@@ -172,18 +206,27 @@ class HistoryWriter:
         count = len(self._rows)
         if not count:
             return
-        columns = zip(*self._rows[:count], strict=True)
-        arrays = []
-        for field, column in zip(SCHEMA, columns, strict=True):
-            codes = self._codes.get(field.name)
-            if codes is None:
-                arrays.append(pa.array(column, type=field.type))
-                continue
-            indices = pa.array(list(map(codes.__getitem__, column)), pa.int32())
-            arrays.append(pa.DictionaryArray.from_arrays(indices, pa.array(list(codes), pa.string())))
+        events = np.frombuffer(b"".join(self._rows[:count]), _LAYOUT)
         del self._rows[:count]
-        self._stream.write_batch(pa.record_batch(arrays, schema=SCHEMA))
-        self._sink.drain()
+        self._stream.write_batch(
+            pa.RecordBatch.from_arrays([self._column(field, events) for field in SCHEMA], schema=SCHEMA)
+        )
+        self._file.flush()
+
+    def _column(self, field: pa.Field, events: np.ndarray[Any, np.dtype[Any]]) -> pa.Array:
+        """A column of a batch, over the memory of its array; NIL is written as null."""
+        if field.name == "values":
+            if not events["values"].any():
+                return pa.nulls(len(events), field.type)
+            lists = [self._lists.pop(number) if number else None for number in events["values"].tolist()]
+            return pa.array(lists, field.type)
+        numbers = np.ascontiguousarray(events[field.name])
+        there = numbers != NIL if field.name in ("value", "value2") else None
+        mask = None if there is None or there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+        codes = self._codes.get(field.name)
+        stored = field.type if codes is None else field.type.index_type
+        array = pa.Array.from_buffers(stored, len(numbers), [mask, pa.py_buffer(numbers)])
+        return array if codes is None else pa.DictionaryArray.from_arrays(array, codes.column(), safe=False)
 
     def flush(self) -> None:
         """Write every event recorded so far to the file."""
@@ -197,8 +240,8 @@ class HistoryWriter:
                 return
             self._write()
             self._stream.close()
-            self._sink.drain()
-            os.close(self._descriptor)
+            self._file.flush()
+            self._file.close()
             self._closed = True
 
     def __enter__(self) -> HistoryWriter:
