@@ -116,8 +116,9 @@ def switch_daemon(info: ClusterInfo, verb: str, name: str) -> None:
 
 
 def is_down(act: Act, victim: Victim) -> list[str] | None:
-    """Wait until the daemon's processes have ended and nothing answers on its port."""
-    if any(start_time(pid) == start for pid, start in victim.seen["processes"]) or _listens(act, victim):
+    """Wait until the daemon's processes have ended, no others run in their place and nothing answers on its port."""
+    lives = any(start_time(pid) == start for pid, start in victim.seen["processes"])
+    if lives or _now(act, victim) or _listens(act, victim):
         return None
     lines = [f"{victim.name} has ended (pid {', '.join(str(p) for p, _ in victim.seen['processes'])})"]
     port = _port(victim)
