@@ -53,6 +53,9 @@ def meaning(document: dict[str, Any]) -> str:
     if document["verdict"] == "PASS" and counts["controls"]:
         caught = "every negative control failed as it must"
         return caught if counts["controls"] == counts["scenarios"] else f"{MEANINGS['PASS']}, and {caught}"
+    broken = [s["reason"] for s in document["scenarios"] if s["verdict"] == "ERROR"]
+    if broken and set(broken) == {"interrupted"}:
+        return "the run was interrupted"
     return MEANINGS[document["verdict"]]
 
 

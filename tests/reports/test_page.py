@@ -16,7 +16,7 @@ import pytest
 import websocket
 
 from steadyset.reports import svg
-from steadyset.reports.html import render_html, seconds
+from steadyset.reports.html import meaning, render_html, seconds
 from steadyset.reports.publish import recheck
 from steadyset.rundir import RunDir
 from steadyset.wait import wait_for
@@ -230,3 +230,16 @@ def test_ticks_are_round_and_few() -> None:
 def test_a_line_is_broken_where_a_value_is_unknown() -> None:
     """No interpolation over what was not measured; a lone point is still seen."""
     assert svg.broken_line([(0, 1), (1, 2), (2, None), (3, 4)]) == "M0.0,1.0L1.0,2.0M2.0,4.0L4.0,4.0"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["interrupted", "interrupted"], "the run was interrupted"),
+        (["interrupted", "KeyError: 'x'"], "the instrument broke"),
+    ],
+)
+def test_an_interruption_is_no_broken_instrument(reasons: list[str], said: str) -> None:
+    """Unless something else broke besides."""
+    scenarios = [{"verdict": "PASS", "reason": ""}, *({"verdict": "ERROR", "reason": reason} for reason in reasons)]
+    assert meaning({"verdict": "ERROR", "counts": {"controls": 0}, "scenarios": scenarios}) == said
