@@ -13,10 +13,12 @@ from kubernetes.utils import FailToCreateError, create_from_dict
 from steadyset.checkers import make_checker
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
 from steadyset.errors import DeadlineError, UsageError
+from steadyset.fixtures.preload import preload
 from steadyset.fixtures.stacks import STACKS, Deadlines, Stack, stack_class
 from steadyset.fixtures.stacks.base import manifests
 from steadyset.fixtures.stacks.postgresql import PostgreSQL
 from steadyset.fixtures.stacks.probe import Probe
+from steadyset.fixtures.stacks.rabbitmq import QUEUE, RabbitMQ
 from steadyset.fixtures.stacks.workspace import Workspace
 from steadyset.history import load_history
 from steadyset.load.runner import LoadRun
@@ -126,6 +128,26 @@ def test_two_primaries_are_found(cluster: ClusterInfo, deployed: PostgreSQL, tmp
     deployed.pause(False)
     deployed.rebuild(promoted)
     deployed.wait_for_steady_state(deadline_s=deployed.deadlines.recovery_s)
+
+
+def test_a_rabbitmq_member_without_its_replica_is_started_anew(cluster: ClusterInfo) -> None:
+    """As a full disk may leave it: the member takes connections, its replica of the queue is gone for good."""
+    preload(cluster, ("rabbitmq",), lambda _: None)
+    stack = RabbitMQ()
+    try:
+        stack.deploy(cluster, "stacktest-rabbitmq")
+        stop = f"ra:stop_server(quorum_queues, {{'%2F_{QUEUE}', node()}})."
+        assert stack.workspace.execute("rabbitmq-0", ["rabbitmqctl", "eval", stop]).strip() == "ok"
+        assert "term=0" in stack.unsteady()
+        stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
+        restarts = {pod.metadata.name: restarts_of(pod) for pod in stack.workspace.pods("app=rabbitmq")}
+        assert restarts == {"rabbitmq-0": 1, "rabbitmq-1": 0, "rabbitmq-2": 0}
+    finally:
+        stack.undeploy()
+
+
+def restarts_of(pod: Any) -> int:
+    return int(pod.status.container_statuses[0].restart_count)
 
 
 @pytest.mark.parametrize("stack", STACKS, ids=lambda stack: str(stack.name))
