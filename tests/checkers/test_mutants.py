@@ -131,6 +131,8 @@ def _hunt(checker: Checker, ops: list[m.Op], mutate: m.Mutate, names: set[str]) 
         assert verdict == Verdict.FAIL, f"mutant {seed} was not found"
         assert kind in names, f"mutant {seed} was called {kind}"
         assert set(mutant.injected) & set(witness), f"mutant {seed} ({kind}): {mutant.injected} not in {witness}"
+        alone = checker.check(history_of([mutant.ops[i] for i in sorted(witness)]))
+        assert alone.verdict == Verdict.FAIL, f"mutant {seed} ({kind}): the witness alone proves nothing"
         found[kind] += 1
     return found
 

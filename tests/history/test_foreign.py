@@ -105,6 +105,8 @@ REFUSED = [
     ("register", "{:type :invoke :f :write :process 0 :value " + "[" * 5000 + "]" * 5000 + "}", 1, "one value"),
     ("set", "{:type :invoke :f :add :process 0 :value " + "[" * 5000 + "]" * 5000 + "}", 1, "too deeply"),
     ("register", '{"type": "invoke", "f": "write", "process": 0, "value": ' + "[" * 5000 + "]" * 5000, 1, "not JSON"),
+    ("register", edn(done(("write", "9" * 6000, "9" * 6000, 0))), 1, "digits"),
+    ("register", '{"type": "invoke", "process": 0, "value": 1}\n', 1, "no function"),
     ("register", "0\t:invoke\t:write\t1\nno event\n", 2, "not an event"),
     ("register", edn(done(("read", "nil", "[1 2]", 0))), 2, "one value"),
     ("register", edn(done(("write", "[1 5]", "[2 5]", 0))), 2, "another write"),

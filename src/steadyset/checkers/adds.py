@@ -156,8 +156,8 @@ class Walk:
             self.now, self.last_op = int(start[latest]), int(ops[latest])
         return True
 
-    def violation(self, kind: str, why: str) -> Violation:
-        """The violation found by `place`."""
+    def violation(self, kind: str, why: str, read: int) -> Violation:
+        """The violation found by `place`, in the order that `read` shows."""
         assert self.late is not None
         op, before = self.late
         history = self.history
@@ -165,4 +165,4 @@ class Walk:
             f"what was read puts the op sent at {seconds(history, int(history.start[before]))} first, "
             f"yet the other had ended at {seconds(history, int(history.end[op]))}"
         )
-        return Violation(kind, why, unique_ops(op, before), [line])
+        return Violation(kind, why, unique_ops(op, before, read), [line])

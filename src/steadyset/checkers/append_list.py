@@ -80,7 +80,7 @@ class LinearizableList:
         end = np.concatenate([history.end[reads], end_of, adds.end[absent]])
         op = np.concatenate([reads, op_of, adds.op[absent]])
         sections = len(reads), len(reads) + len(longest)
-        return _late(history, group, start, end, op, sections) or intruder
+        return _late(history, group, start, end, op, sections, longest_read) or intruder
 
     @staticmethod
     def _not_a_prefix(history: History, adds: Adds, longest: int, read: int) -> Violation:
@@ -94,10 +94,10 @@ class LinearizableList:
 
 
 def _late(
-    history: History, group: Ints, start: Ints, end: Ints, op: Ints, sections: tuple[int, int]
+    history: History, group: Ints, start: Ints, end: Ints, op: Ints, sections: tuple[int, int], longest_read: int
 ) -> Violation | None:
     """An op that ended before an op of an earlier group started. `sections`: where the appends that were read
-    begin, and where those nobody read."""
+    begin, and where those nobody read. The longest read shows the order of appends."""
     reads, unread = sections
     order = np.argsort(group, kind="stable")
     latest = np.maximum.accumulate(start[order])
@@ -121,4 +121,5 @@ def _late(
         f"in the order that reads show, the op sent at {seconds(history, int(start[cause]))} comes first, "
         f"yet the other had ended at {seconds(history, int(end[late]))}"
     )
-    return Violation(kind, summary, unique_ops(int(op[late]), int(op[cause])), [line])
+    shows = longest_read if late >= reads and cause >= reads else None
+    return Violation(kind, summary, unique_ops(int(op[late]), int(op[cause]), shows), [line])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from steadyset.checkers.bounded import SEARCH_BUDGET_S, Item, State, search_ops
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, PAST, History
 from steadyset.history.columns import Ints
 from steadyset.verdict import Judgement
+
+_SHOWN: Final = 8  # increments that a witness names
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,11 @@ def _lazily(history: History, incs: Ints, reads: Ints, rank: Ints) -> Violation 
     taken: set[int] = set()
     waiting: dict[int, list[int]] = {}
     satisfied = np.zeros(len(reads), dtype=np.bool_)
-    count, last = 0, -1
+    count, last, forced = (
+        0,
+        -1,
+        -1,
+    )  # increments, the last of them, the last read that can only be right if one took effect
 
     def take(op: int) -> None:
         nonlocal count, last
@@ -175,7 +181,8 @@ def _lazily(history: History, incs: Ints, reads: Ints, rank: Ints) -> Violation 
                 op = int(reads[who])
                 line = f"by {seconds(history, int(start[op]))} at least {count} increments had taken effect"
                 summary = f"a read saw {int(rank[who])} increments, although {count} had taken effect before it"
-                return Violation("stale read", summary, unique_ops(last, op), [line])
+                some = sorted(taken) if count <= _SHOWN else [last]
+                return Violation("stale read", summary, unique_ops(*some, forced, op), [line])
             if rank[who] == count:
                 satisfied[who] = True
             else:
@@ -185,6 +192,7 @@ def _lazily(history: History, incs: Ints, reads: Ints, rank: Ints) -> Violation 
                 _, op = heapq.heappop(released)
                 if op not in taken:
                     take(op)
+                    forced = int(reads[who])
             if count < rank[who]:
                 op = int(reads[who])
                 line = f"only {count} increments had begun by {seconds(history, int(end[op]))}"

@@ -28,7 +28,7 @@ from steadyset.checkers.dependency_graph import (
 )
 from steadyset.checkers.versions import Versions
 from steadyset.errors import UsageError
-from steadyset.history import OK, History
+from steadyset.history import INFO, OK, History
 from steadyset.history.columns import Ints
 from steadyset.verdict import Judgement
 
@@ -171,4 +171,14 @@ def _named(history: History, versions: Versions, name: str, cycle: list[Step]) -
         text = why[kind].format(a=names[source], b=names[target], k=f"key {shown(key)}")
         lines.append(f"{names[source]} before {names[target]} ({KINDS[kind]}): {text}")
     ops = unique_ops(*(int(versions.txns[node]) for node in names))
-    return Violation(name, f"{name}: {len(ops)} transactions each had to come before the next, in a circle", ops, lines)
+    keys = [key for _, _, kind, key in steps if kind == WW and key in versions.longest]
+    unknown = [node for node in names if history.outcome[versions.txns[node]] == INFO]
+    shows = [*(versions.longest[key][1] for key in keys), *(versions.shown_by(node) for node in unknown)]
+    evidence = [op for op in unique_ops(*shows) if op not in ops]
+    lines += [f"{versions.describe_op(op)}: it shows in which order the appends came" for op in evidence]
+    return Violation(
+        name,
+        f"{name}: {len(ops)} transactions each had to come before the next, in a circle",
+        ops + evidence,
+        lines,
+    )

@@ -78,7 +78,7 @@ class LinearizableRegister:
                 Verdict.FAIL,
                 violation.summary,
                 history=history,
-                ops=violation.ops,
+                ops=_with_observers(history, index, violation.ops) if index.duplicate < 0 else violation.ops,
                 lines=violation.lines,
                 observed=observed,
                 data=data,
@@ -105,6 +105,30 @@ class LinearizableRegister:
             index.cas, index.pred = index.cas[known_cas], index.pred[known_cas]
         found = _ordered(history, index)
         return found if found is not None else unwritten
+
+
+def _with_observers(history: History, index: RegisterIndex, ops: list[int]) -> list[int]:
+    """The ops, and for each write of unknown outcome those that show that it took effect."""
+    found = list(ops)
+    for op in ops:
+        value = int(np.searchsorted(index.writers, op))
+        passed: set[int] = set()
+        while history.outcome[op] == INFO and value not in passed:
+            passed.add(value)
+            readers = index.reads[index.read_of == value]
+            followers = index.cas[index.pred == value]
+            sure = np.concatenate(
+                [readers, index.writers[followers[history.outcome[index.writers[followers]] != INFO]]]
+            )
+            if len(sure):
+                if not np.isin(sure, found).any():
+                    found.append(int(sure[np.argmin(history.end[sure])]))
+                break
+            if not len(followers):
+                break
+            value = int(followers[0])
+            found.append(int(index.writers[value]))
+    return unique_ops(*found)
 
 
 def _unwritten(history: History, index: RegisterIndex) -> Violation | None:

@@ -109,8 +109,7 @@ class SetDurability:
                 found.without_final.append(key)
             return
         final = int(finals[np.argmax(history.start[finals])])
-        present = np.isin(values, history.values(final))
-        began = history.start[final]
+        present, began = np.isin(values, history.values(final)), history.start[final]
         found.late += int((acked & (acked_at >= began)).sum())
         owed = maybe & ((acked & (acked_at < began)) | (seen < began))
         found.judged += int(owed.sum())
@@ -118,7 +117,8 @@ class SetDurability:
         if self.loss_window_s and lost.any():
             lost &= ~self._bear(_before_end_of_epoch(history, adds, an_add), lost & acked, found)
         for i in np.flatnonzero(lost).tolist():
-            found.lost.append((key, int(values[i]), int(an_add[i]) if acked[i] else int(seen_in[i]), final))
+            known = an_add if acked[i] and acked_at[i] < began else seen_in
+            found.lost.append((key, int(values[i]), int(known[i]), final))
         found.took_effect += int((unknown & present).sum())
         found.no_effect += int((unknown & ~present & ~owed).sum())
 

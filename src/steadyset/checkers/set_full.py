@@ -76,10 +76,12 @@ class LinearizableSet:
                 violation = self._not_a_chain(history, adds, previous, read, missing, extra)
             new = at[~known]
             if violation is None and not walk.place(adds.op[new], adds.start[new], adds.end[new]):
-                violation = walk.violation("lost or stale read", "an add was acknowledged before a read that lacks it")
+                violation = walk.violation(
+                    "lost or stale read", "an add was acknowledged before a read that lacks it", previous
+                )
             one = np.array([read])
             if violation is None and not walk.place(one, history.start[one], history.end[one]):
-                violation = walk.violation("read from the future", "a value was read before it was added")
+                violation = walk.violation("read from the future", "a value was read before it was added", read)
             seen[new] = True
             size, previous = max(size, len(at)), read
         absent = adds.acked & ~seen
@@ -87,7 +89,9 @@ class LinearizableSet:
         counts["unknown_observed"] += int((adds.maybe & ~adds.acked & seen).sum())
         if violation is None and not walk.place(adds.op[absent], adds.start[absent], adds.end[absent]):
             lost = adds.values[absent][adds.end[absent] < walk.now]
-            violation = walk.violation("lost", f"{len(lost)} acknowledged adds are in no later read: {listed(lost)}")
+            violation = walk.violation(
+                "lost", f"{len(lost)} acknowledged adds are in no later read: {listed(lost)}", previous
+            )
         return violation or fallback
 
     @staticmethod

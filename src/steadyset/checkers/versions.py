@@ -25,6 +25,7 @@ class Versions:
     micro: list[list[Micro]]
     violations: list[Violation] = field(default_factory=list)
     edges: list[tuple[int, int, int, int]] = field(default_factory=list)
+    longest: dict[int, tuple[list[int], int]] = field(default_factory=dict)  # key -> longest read, and its op
     reads: int = 0
     appends: int = 0
     unknown: int = 0
@@ -64,7 +65,7 @@ class Versions:
         return found
 
     def _infer(self, writer: dict[tuple[int, int], int], failed: dict[tuple[int, int], int]) -> None:
-        longest: dict[int, tuple[list[int], int]] = {}
+        longest = self.longest
         reads: list[tuple[int, int, list[int]]] = []  # node, key, values
         last_append: dict[tuple[int, int], int] = {}  # op, key -> its last value
         for n, micro in enumerate(self.micro):
@@ -183,6 +184,13 @@ class Versions:
                     summary = f"G1b, intermediate read: {shown(key)} was read between two appends of one transaction"
                     note(Violation("G1b", summary, unique_ops(source, op), []))
 
+    def shown_by(self, n: int) -> int | None:
+        """The op whose read shows that transaction `n`, of unknown outcome, took effect."""
+        for kind, key, values in self.micro[n]:
+            if kind == APPEND and values and values[0] in self.longest.get(key, ((), 0))[0]:
+                return self.longest[key][1]
+        return None
+
     def read_then_appended(self, n: int, key: int) -> bool:
         """Whether transaction `n` read `key` and later appended to it."""
         has_read = False
@@ -201,6 +209,10 @@ class Versions:
             else:
                 parts.append(f"read {shown(key)} = {'?' if values is None else _short(values)}")
         return f"process {int(self.history.process[self.txns[n]])}: {', '.join(parts)}"
+
+    def describe_op(self, op: int) -> str:
+        """The transaction that is op `op`, in words."""
+        return self.describe(int(np.flatnonzero(self.txns == op)[0]))
 
 
 def _consistent(micro: list[Micro]) -> bool:

@@ -85,10 +85,12 @@ def _unknowns(data: dict[str, Any]) -> str:
 def command(
     file: Path, model: str, as_json: bool, svg: Path | None, export: Path | None, search_budget_s: float
 ) -> int:
-    """Judge the history in FILE against a model: Jepsen EDN, JSON, JSON lines, text log, or Arrow.
+    """Judge the history in FILE (-: standard input) against a model: Jepsen EDN, JSON, JSON lines, text log, or Arrow.
 
     Exits 0 when it PASSes, 1 when it FAILs, 2 when the input is bad (the line is named), 3 when it proves nothing.
     """
+    if str(file) == "-":
+        file = Path("/dev/stdin")
     if not file.exists():
         raise UsageError(f"no such file: {file}", expected="a history", do="see steadyset check --help")
     for output in (svg, export):

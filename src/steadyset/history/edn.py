@@ -160,7 +160,10 @@ def read_forms(text: str, start: int = 0) -> Iterator[tuple[int, Any]]:  # noqa:
         elif plain is not None and value is not None:
             position, applied, prefixes = plain.end(), prefixes, []
         else:
-            value, applied, prefixes = _atom(kind, token[0], token["float"] is not None), prefixes, []
+            try:
+                value, applied, prefixes = _atom(kind, token[0], token["float"] is not None), prefixes, []
+            except ValueError as error:  # a number of thousands of digits
+                raise EdnError(str(error), begin) from None
         if applied:
             if "#_" in applied:
                 continue

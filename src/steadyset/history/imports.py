@@ -346,7 +346,9 @@ def import_history(path: Path, importer: str, progress: Progress | None = None) 
         text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise BadLineError(path, line, "not UTF-8 text", expected="a history file") from None
+        packed = raw.startswith(b"\x1f\x8b")
+        what = "packed by gzip: unpack it first" if packed else "not UTF-8 text"
+        raise BadLineError(path, line, what, expected="a history file") from None
     del raw
     with _uncollected():
         pairing = Pairing(path)
@@ -354,6 +356,8 @@ def import_history(path: Path, importer: str, progress: Progress | None = None) 
         for item in _keyed(path, translate, pairing.pairs(read_events(path, text, progress))):
             if item.invoke.f not in translate.functions:
                 what, known = f"unknown function {item.invoke.f}", f"one of: {', '.join(translate.functions)}"
+                if "f" not in item.invoke.fields:
+                    what = "the event has no function (f)"
                 raise BadLineError(path, item.invoke.line, what, expected=known)
             found += ([] for _ in range(item.at + 1 - len(found)))
             try:
