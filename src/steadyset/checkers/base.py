@@ -11,12 +11,14 @@ import numpy as np
 
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, History
 from steadyset.history.columns import Ints, Mask
+from steadyset.history.txn import APPEND, decode_txn
 from steadyset.verdict import Judgement, Verdict
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1e9
 LISTED_MAX: Final = 20  # values listed in a witness; data holds them all up to DATA_MAX
 DATA_MAX: Final = 1000
+_MICRO_MAX: Final = 6  # micro-ops of a transaction in its line
 UNKNOWN_LABEL: Final = " (outcome unknown)"
 
 
@@ -66,6 +68,17 @@ def shown(value: int) -> str:
     return "nil" if value == NIL else str(value)
 
 
+def _micro_ops(flat: list[int]) -> str:
+    parts = []
+    for kind, key, values in decode_txn(flat)[:_MICRO_MAX]:
+        if kind == APPEND and values:
+            parts.append(f"append {shown(values[0])} to {shown(key)}")
+        else:
+            some = ["?"] if values is None else [*(["…"] if len(values) > 3 else []), *map(shown, values[-3:])]
+            parts.append(f"read {shown(key)} = [{', '.join(some)}]")
+    return ", ".join(parts)
+
+
 def _what(history: History, i: int) -> str:
     f, value = history.name("f", i), int(history.value[i])
     done = history.outcome[i] == OK
@@ -75,7 +88,7 @@ def _what(history: History, i: int) -> str:
             text += f" (refused: the value was {shown(int(history.result[i]))})"
         return text
     if f == "txn":
-        return f
+        return f"txn {_micro_ops(history.values(i).tolist())}"
     if history.has_values(i):
         values = history.values(i).tolist()
         head = ", ".join(map(str, values[:8]))
@@ -148,6 +161,7 @@ def judgement(
     details = dict(data or {})
     if ops:
         details["witness_ops"] = [int(i) for i in ops]
+        details["begin_ns"] = history.begin_ns if history.times_known else 0  # what the witness's times count from
     if not history.complete:
         torn = [g.name for g in history.generators if not g.complete]
         details["torn"] = torn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -24,7 +25,7 @@ _COLOURS: Final = {
 
 
 def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
-    """An SVG document that draws `judgement.spans`, one row each, the axis in seconds (or events) from the first."""
+    """An SVG document that draws `judgement.spans`, one row each, the axis in seconds (or events) of the history."""
     spans = sorted(judgement.spans)
     low = min((start for start, _, _ in spans), default=0)
     high = max((end for _, end, _ in spans), default=1)
@@ -32,6 +33,7 @@ def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
     lines = _wrapped(judgement.witness)
     height = _TOP + _ROW * len(spans) + 40 + 18 * len(lines)
     colour = _COLOURS[judgement.verdict]
+    summary = textwrap.shorten(judgement.summary, 150, placeholder=" …")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="system-ui, sans-serif" '
         f'font-size="12" role="img">',
@@ -39,7 +41,7 @@ def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
         f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{_LEFT}" y="24" font-size="15" font-weight="600" fill="{colour}">'
         f"{judgement.verdict.value} {escape(judgement.rule)}</text>",
-        f'<text x="{_LEFT}" y="44" fill="#333">{escape(judgement.summary[:150])}</text>',
+        f'<text x="{_LEFT}" y="44" fill="#333">{escape(summary)}</text>',
     ]
     for row, (start, end, label) in enumerate(spans):
         x = _LEFT + (start - low) * scale
@@ -54,9 +56,10 @@ def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
     axis = _TOP + _ROW * len(spans) + 8
     unit, divide = ("s", NS_PER_S) if times_known else ("events", 1)
     parts.append(f'<line x1="{_LEFT}" y1="{axis}" x2="{_WIDTH - _LEFT}" y2="{axis}" stroke="#999"/>')
-    parts.append(f'<text x="{_LEFT}" y="{axis + 16}" fill="#555">0</text>')
-    span = f"{(high - low) / divide:g} {unit}"
-    parts.append(f'<text x="{_WIDTH - _LEFT}" y="{axis + 16}" fill="#555" text-anchor="end">{span}</text>')
+    begin = judgement.data.get("begin_ns", low)
+    first, last = (f"{(at - begin) / divide:.10g} {unit}" for at in (low, high))
+    parts.append(f'<text x="{_LEFT}" y="{axis + 16}" fill="#555">{first}</text>')
+    parts.append(f'<text x="{_WIDTH - _LEFT}" y="{axis + 16}" fill="#555" text-anchor="end">{last}</text>')
     parts += [
         f'<text x="{_LEFT}" y="{axis + 38 + 18 * n}" fill="#333">{escape(line)}</text>' for n, line in enumerate(lines)
     ]
@@ -65,7 +68,4 @@ def witness_svg(judgement: Judgement, *, times_known: bool = True) -> str:
 
 
 def _wrapped(lines: Sequence[str], width: int = 140) -> list[str]:
-    found = []
-    for line in lines:
-        found += [line[at : at + width] for at in range(0, len(line), width)] or [""]
-    return found
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]

@@ -117,8 +117,8 @@ class SetDurability:
         if self.loss_window_s and lost.any():
             lost &= ~self._bear(_before_end_of_epoch(history, adds, an_add), lost & acked, found)
         for i in np.flatnonzero(lost).tolist():
-            known = an_add if acked[i] and acked_at[i] < began else seen_in
-            found.lost.append((key, int(values[i]), int(known[i]), final))
+            told = an_add if acked[i] and acked_at[i] < began else seen_in
+            found.lost.append((key, int(values[i]), int(told[i]), final))
         found.took_effect += int((unknown & present).sum())
         found.no_effect += int((unknown & ~present & ~owed).sum())
 
