@@ -1,7 +1,8 @@
 """Undo what interrupted runs left behind, and say what is not as it was found.
 
-Orphans are ledger records whose lease nobody renews. A record of this machine and boot tells that by its times; one
-of another machine by its ConfigMap not moving for a whole time-to-live, so clocks need not agree.
+Orphans are ledger records whose lease nobody renews. A record in this machine's ledger tells that by its times; one
+that is in the cluster alone (of another machine, or of another ledger of this one) by its ConfigMap not moving for a
+whole time-to-live, so clocks need not agree. Process IDs decide nothing: a runner may have a PID namespace of its own.
 """
 
 from __future__ import annotations
@@ -82,9 +83,9 @@ def sweep(info: ClusterInfo, *, dry_run: bool = False, namespace: str = "", name
     for record, version in (found for ledger in ledgers for found in ledger.records()):
         if record.id in records:
             continue
-        if record.is_ours():
+        if record.is_ours() and not record.is_expired():
             records[record.id] = record
-        else:
+        else:  # a copy that fell behind while the API server was away says nothing about its lease
             foreign[record.id] = record, version
     orphans = [r for r in records.values() if r.is_expired()]
     alive = [r for r in records.values() if not r.is_expired()]
@@ -129,7 +130,7 @@ def _residue(info: ClusterInfo, kube: Kube, fault: Fault, live_ids: set[str]) ->
 
 
 def _not_moving(ledgers: list[ClusterLedger], foreign: dict[str, tuple[Record, str]]) -> list[Record]:
-    """Those records of other machines that nobody renews for a whole time-to-live."""
+    """Those records of other ledgers that nobody renews for a whole time-to-live."""
     if not foreign:
         return []
     suspects = dict(foreign)
