@@ -1,4 +1,4 @@
-"""The process that undoes a fault when nobody renews its lease: first `vigil.py`, which waits, then this module.
+"""The process that undoes a fault when nobody renews its lease: first `vigil.py`, then, overdue, this module.
 
 It has a session of its own, so neither Ctrl-C nor the death of the runner or of Chaos Toolkit reaches it. It leaves
 when the record is gone (undone by whoever made it) or when it has undone the fault itself.
@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from steadyset.chaos import vigil
+from steadyset.chaos.kube import shared_client
 from steadyset.chaos.ledger import HostLedger, read_record
 from steadyset.chaos.vigil import GO, READY
 from steadyset.clusterinfo import ClusterInfo, load_cluster_info
@@ -94,9 +95,15 @@ def _say(text: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Entry point, once the lease is over."""
-    record_path, cluster, kubeconfig = argv
-    undo_until_gone(Path(record_path), open_cluster(cluster, kubeconfig))
+    """Entry point, once a renewal is overdue: get ready, then wait on until the lease is over."""
+    record_path, info = Path(argv[0]), open_cluster(argv[1], argv[2])
+    from steadyset.chaos import sweep  # noqa: F401 - what undoes takes a while to load, with every fault
+
+    with suppress(SteadysetError):  # the undo will say so
+        shared_client(info)
+    if vigil.is_over(record_path):
+        undo_until_gone(record_path, info)
+    vigil.leave_no_trace(record_path)
 
 
 if __name__ == "__main__":

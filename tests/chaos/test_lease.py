@@ -428,3 +428,30 @@ def test_a_watchdog_watches_what_was_written_meanwhile(tmp_path: Path) -> None:
         deadline_name="leave",
         deadline_s=START_DEADLINE_S,
     )
+
+
+def test_a_watchdog_is_ready_before_the_lease_is_over(tmp_path: Path) -> None:
+    """A renewal is overdue: it loads what undoes, and waits on; what is healed then needs no undo and leaves no log."""
+    info = ClusterInfo(name="t", provider="kubeconfig", kubeconfig="", path=str(tmp_path / "cluster.json"))
+    save_cluster_info(info, tmp_path / "cluster.json")
+    ledger, record = HostLedger(info), new_record("node-drain", "ns", "pod", 60, {})
+    ledger.write(record)
+    watchdog = Watchdog(info, record.id)
+    watchdog.watch()
+    pid = watchdog._process.pid
+    assert "vigil.py" in _cmdline(pid)
+    record.expires_ns = time.monotonic_ns() + int(0.4 * record.ttl_s * 1e9)
+    ledger.write(record)
+    wait_for(
+        lambda: "steadyset.chaos.watchdog" in _cmdline(pid),
+        what="it loads what undoes",
+        deadline_name="overdue",
+        deadline_s=START_DEADLINE_S,
+    )
+    ledger.remove(record.id)
+    wait_for(
+        lambda: list(ledger.folder.iterdir()) == [],
+        what="it has left",
+        deadline_name="leave",
+        deadline_s=START_DEADLINE_S,
+    )
