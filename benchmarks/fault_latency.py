@@ -1,6 +1,6 @@
 """From the call to the first dropped packet on the last member of a partition, and from its heal to the first packet.
 
-    python benchmarks/fault_latency.py [--rounds 30] [--name faultlatency]
+    python benchmarks/fault_latency.py [--rounds 30] [--name faultlatency] [--only "agent: inject"]
 
 One member of three is cut from the others and let go again, in turn by: steadyset from this machine (embedded path),
 steadyset by a kubeconfig and the agent, `kubectl exec` of nft into a privileged pod on each node (as existing tools do
@@ -317,6 +317,19 @@ def measure_policy(way: Way, meter_: Meter, rounds: int) -> tuple[list[float], l
     return costs
 
 
+def compare_policy(
+    kube: Kube, target: str, meter_: Meter, rounds: int
+) -> tuple[str, tuple[list[float], list[float]] | Figures]:
+    """Measure it and say so; its name in the results, and the figures."""
+    policy = measure_policy(network_policy(kube, target), meter_, rounds)
+    name = "NetworkPolicy" if isinstance(policy, Figures) else "NetworkPolicy (API calls)"
+    say(f"{name:<28} {spread(policy[0])}   {spread(policy[1])}")
+    if not isinstance(policy, Figures):
+        say(f"{'':<28} not enforced here: this cluster's network (CNI bridge) has no policy engine: no packet was")
+        say(f"{'':<28} dropped within {NOT_SEEN_S:g} s; the figures are what the two API requests cost")
+    return name, policy
+
+
 def measure_runs(name: str, info: ClusterInfo, meter_: Meter, target: str, rounds: int) -> tuple[str, Figures]:
     """The same activity, called by a `chaos run` for each round; the calls' times are from its journal."""
     figures, folder = Figures([], []), RunDir.create(Path(os.environ["XDG_STATE_HOME"]), {}, "latency")
@@ -352,6 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--name", default="faultlatency", help="embedded cluster, brought up when it is not")
+    parser.add_argument("--only", default="", help="only the ways whose name has this in it, and no NetworkPolicy")
     parser.add_argument("--json", action="store_true", help="print every figure as JSON, too")
     options = parser.parse_args()
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="steadyset-latency-")
@@ -384,23 +398,21 @@ def main() -> None:
                 steadyset_inject(foreign, "agent", target),
                 kubectl_exec(info, kube, target, names),
             ]
+            ways = [way for way in ways if options.only in way.name]
             measured = [partial(lambda w: (w.name, measure(w, meter_, options.rounds)), way) for way in ways]
             runs = min(options.rounds, RUNS_MAX)
             measured += [
                 partial(measure_runs, where, cluster, meter_, target, runs)
                 for where, cluster in (("embedded", info), ("agent", foreign))
+                if options.only in f"{where}: chaos run"
             ]
             for each in measured:
                 way_name, figures = each()
                 results[way_name] = figures._asdict()
                 say(f"{way_name:<28} {spread(figures.cut)}   {spread(figures.heal)}")
-        policy = measure_policy(network_policy(kube, target), meter_, options.rounds)
-        name = "NetworkPolicy" if isinstance(policy, Figures) else "NetworkPolicy (API calls)"
-        results[name] = {"cut": policy[0], "heal": policy[1]}
-        say(f"{name:<28} {spread(policy[0])}   {spread(policy[1])}")
-        if not isinstance(policy, Figures):
-            say(f"{'':<28} not enforced here: this cluster's network (CNI bridge) has no policy engine: no packet was")
-            say(f"{'':<28} dropped within {NOT_SEEN_S:g} s; the figures are what the two API requests cost")
+        if not options.only:
+            name, policy = compare_policy(kube, target, meter_, options.rounds)
+            results[name] = {"cut": policy[0], "heal": policy[1]}
         meter_.close()
     finally:
         agent.remove(kubeconfig.look_at(info.kubeconfig), lambda what, done, total: None)
