@@ -31,6 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from steadyset.chaos import warm
 from steadyset.chaos.act import resume
 from steadyset.chaos.agent import networks, processes
 from steadyset.chaos.agent.node import Node
@@ -406,6 +407,8 @@ def main() -> None:
                 for where, cluster in (("embedded", info), ("agent", foreign))
                 if options.only in f"{where}: chaos run"
             ]
+            for cluster in (info, foreign):
+                warm.before_experiment_control({}, cluster.path)  # as every `chaos run` of ours begins
             for each in measured:
                 way_name, figures = each()
                 results[way_name] = figures._asdict()

@@ -107,6 +107,8 @@ def test_unknown_dequeues_excuse_at_most_their_number() -> None:
 def test_not_drained_or_too_little_is_invalid() -> None:
     """Goal: missing messages without a proof of emptiness, and too few messages, prove nothing."""
     assert DurableLog().check(history_of([_send(0, 1), _send(10, 2), _take(20, 1)])).verdict == Verdict.INVALID
+    empty_before = DurableLog().check(history_of([_take(0), _send(10, 1), _take(20, 1), _send(30, 2)]))
+    assert empty_before.verdict == Verdict.INVALID and "1 acknowledged messages" in empty_before.summary
     assert DurableLog().check(history_of([])).verdict == Verdict.INVALID
     assert DurableLog(delivered_min=3).check(history_of(GOOD_QUEUE)).verdict == Verdict.INVALID
     torn = history_of([*GOOD_QUEUE, _take(50, 9)], complete=False)

@@ -193,9 +193,10 @@ class DurableLog:
         lost = np.concatenate([passed, owed[excuses:]])
         report.undelivered += len(missing) - len(lost)
         if not len(lost):
-            if proof < 0 and not report.undecided:
-                missed = f"{len(missing)} acknowledged messages were not delivered"
-                report.undecided = f"{missed}, and no answer shows that the queue was empty"
+            open_ = len(missing) - len(passed) - len(overdue)  # nothing that was asked for afterwards tells
+            if open_ and not report.undecided:
+                missed = f"{open_} acknowledged messages were not delivered"
+                report.undecided = f"{missed}, and no later answer shows that the queue was empty"
             return None
         report.lost += adds.values[lost].tolist()
         op = int(adds.op[lost[0]])
