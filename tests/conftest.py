@@ -25,19 +25,28 @@ REQUEST_S = 5.0
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[ClusterInfo]:
-    """An embedded cluster: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
+def cluster_name() -> Iterator[str]:
+    """An embedded cluster that is up: the one named by STEADYSET_TEST_CLUSTER, which is kept, or one of our own."""
     if os.geteuid() != 0:
         pytest.skip("needs root for an embedded cluster")
     from steadyset.fixtures.clusters import embedded
 
     name = os.environ.get("STEADYSET_TEST_CLUSTER", "")
-    yield embedded.ensure_up(name or OWN_CLUSTER)
+    embedded.ensure_up(name or OWN_CLUSTER)
+    yield name or OWN_CLUSTER
     if not name:
         embedded.down(OWN_CLUSTER)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def cluster(cluster_name: str) -> ClusterInfo:
+    """The same as it is now: another module's tests may have rebooted a node, which has other processes then."""
+    from steadyset.fixtures.clusters import embedded
+
+    return embedded.ensure_up(cluster_name)
+
+
+@pytest.fixture(scope="module")
 def kubectl(cluster: ClusterInfo) -> Callable[..., str]:
     """kubectl as the cluster's administrator: arguments, and text for its standard input; what it printed."""
 
@@ -48,7 +57,7 @@ def kubectl(cluster: ClusterInfo) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kubeconfig_of(
     cluster: ClusterInfo, kubectl: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, str], Path]:

@@ -51,6 +51,14 @@ def places() -> Iterator[tuple[Place, Place]]:
 
 
 @pytest.fixture(scope="session")
+def cluster(cluster_name: str) -> ClusterInfo:
+    """The same for all of these tests, which look up what a fault may have changed."""
+    from steadyset.fixtures.clusters import embedded
+
+    return embedded.ensure_up(cluster_name)
+
+
+@pytest.fixture(scope="session")
 def kube(cluster: ClusterInfo) -> Kube:
     """A client of the cluster."""
     return Kube(cluster)

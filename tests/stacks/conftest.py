@@ -8,7 +8,7 @@ from steadyset.clusterinfo import ClusterInfo
 from steadyset.fixtures.preload import preload
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(cluster: ClusterInfo) -> ClusterInfo:
     """The same."""
     preload(cluster, ("probe", "postgresql"), lambda line: None)

@@ -16,7 +16,7 @@ CART_S = 90.0
 Kubectl = Callable[..., str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(cluster: ClusterInfo) -> ClusterInfo:
     """The same, with Redis' image on its nodes."""
     preload(cluster, ["redis"], print)
