@@ -404,11 +404,15 @@ def test_a_watchdog_that_is_not_needed_leaves_without_a_trace(tmp_path: Path) ->
     save_cluster_info(info, tmp_path / "cluster.json")
     watchdog = Watchdog(info, "node-drain-12345678")
     watchdog.dismiss()
-    folder = HostLedger(info).folder
+    wait_left(HostLedger(info))
+
+
+def wait_left(ledger: HostLedger) -> None:
+    """Until a watchdog has left: neither a record nor a log is there."""
     wait_for(
-        lambda: list(folder.iterdir()) == [],
-        what="its log is gone",
-        deadline_name="dismiss",
+        lambda: list(ledger.folder.iterdir()) == [],
+        what="it has left",
+        deadline_name="leave",
         deadline_s=START_DEADLINE_S,
     )
 
@@ -423,12 +427,7 @@ def test_a_watchdog_watches_what_was_written_meanwhile(tmp_path: Path) -> None:
     watchdog.watch()
     assert ledger.records() == [record]
     ledger.remove(record.id)
-    wait_for(
-        lambda: list(ledger.folder.iterdir()) == [],
-        what="it has left",
-        deadline_name="leave",
-        deadline_s=START_DEADLINE_S,
-    )
+    wait_left(ledger)
 
 
 def test_a_watchdog_is_ready_before_the_lease_is_over(tmp_path: Path) -> None:
@@ -450,9 +449,4 @@ def test_a_watchdog_is_ready_before_the_lease_is_over(tmp_path: Path) -> None:
         deadline_s=START_DEADLINE_S,
     )
     ledger.remove(record.id)
-    wait_for(
-        lambda: list(ledger.folder.iterdir()) == [],
-        what="it has left",
-        deadline_name="leave",
-        deadline_s=START_DEADLINE_S,
-    )
+    wait_left(ledger)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from steadyset.errors import InstrumentError
-from steadyset.fixtures.conformance.live import Live, process_alive
+from steadyset.fixtures.clusters.embedded.processes import alive
+from steadyset.fixtures.conformance.live import Live
 from steadyset.trace import TraceWriter, load_trace
 
 
@@ -111,7 +112,7 @@ def test_who_is_alive() -> None:
     assert child.stdout is not None
     child.stdout.read()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not process_alive(child.pid)
+    assert not alive(child.pid)
     child.wait()
-    assert not process_alive(child.pid)
-    assert process_alive(os.getpid())
+    assert not alive(child.pid)
+    assert alive(os.getpid())

@@ -157,11 +157,8 @@ def _lazily(history: History, incs: Ints, reads: Ints, rank: Ints) -> Violation 
     taken: set[int] = set()
     waiting: dict[int, list[int]] = {}
     satisfied = np.zeros(len(reads), dtype=np.bool_)
-    count, last, forced = (
-        0,
-        -1,
-        -1,
-    )  # increments, the last of them, the last read that can only be right if one took effect
+    count, last = 0, -1  # increments, and the last of them
+    forced = -1  # the last read that can only be right if one took effect
 
     def take(op: int) -> None:
         nonlocal count, last
