@@ -4,6 +4,7 @@
 
 A small HTTP server has one core, Locust the other. Both kinds of user draw the same ops and send them with Locust's own
 FastHttpUser; one of them records each op before it is sent and after it is answered. Goal: 95 % of the ops per second.
+What is loaded is frozen for both, as in a load process of ours: the garbage collector does not walk it.
 Ops per second of Locust's CPU time stand beside it: on a machine that does other work too they vary less.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import os
 import statistics
@@ -134,6 +136,8 @@ def main() -> None:
             path = Path(folder) / "bench.arrows"
             with HistoryWriter(path) as writer:
                 Recorded.recorder = Recorder(writer)
+                gc.collect()
+                gc.freeze()
                 for number in range(args.rounds):
                     kinds = [Plain, Recorded] if number % 2 == 0 else [Recorded, Plain]  # neither is always first
                     rate = {kind: measure(kind, host, args.users, args.seconds) for kind in kinds}

@@ -5,28 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from steadyset.errors import UsageError
-from steadyset.history import HistoryWriter
+from steadyset.history import Answer, HistoryWriter
+
+__all__ = ["PARAMS_VARIABLE", "READS", "Answer", "Op", "Recorder", "child_environment", "load_params", "write_private"]
 
 PARAMS_VARIABLE = "STEADYSET_LOAD_PARAMS"
 READS = ("read", "read-all", "poll", "dequeue", "drain")  # an acknowledged one is no acknowledged write
-
-
-class Answer(NamedTuple):
-    """How an op ended. `outcome` is ok (took effect), fail (did not and never will) or info (nobody knows)."""
-
-    outcome: str
-    value: int | None = None
-    values: list[int] | None = None
-    server: str = ""
-    epoch: int = -1
-    error: str = ""
-    session: str = ""  # replaces the op's, where only the answer tells
 
 
 class Op(NamedTuple):
@@ -85,16 +74,14 @@ class Recorder:
         An exception out of `send` is a defect of the workload: the op stays unknown, the exception goes on.
         """
         number = self.writer.invoke(process, op.f, op.key, op.value, op.value2, session)
-        start = time.monotonic()
         try:
             answer = send(op)
         except BaseException as error:
             self.writer.complete(number, "info", error=f"load generator: {type(error).__name__}: {error}")
             raise
-        latency_ms = (time.monotonic() - start) * 1000
-        self.writer.complete(number, *answer)
+        latency_ns = self.writer.answered(number, answer)
         if self._ready is not None and answer.outcome == "ok" and op.f not in READS:
             self.writer.flush()
             self._ready.touch()
             self._ready = None
-        return answer, latency_ms
+        return answer, latency_ns / 1e6

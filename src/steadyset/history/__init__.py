@@ -16,7 +16,7 @@ from steadyset.history.columns import (
     history_of,
 )
 from steadyset.history.reader import load_history
-from steadyset.history.writer import SCHEMA, HistoryWriter
+from steadyset.history.writer import SCHEMA, Answer, HistoryWriter
 
 __all__ = [
     "FAIL",
@@ -26,6 +26,7 @@ __all__ = [
     "OK",
     "PAST",
     "SCHEMA",
+    "Answer",
     "Generator",
     "History",
     "HistoryWriter",
