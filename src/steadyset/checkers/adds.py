@@ -6,6 +6,7 @@ own start and the group's beginning. An op that ended before its group can begin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -74,18 +75,25 @@ class Adds:
         """Position of each value, -1 for one that nobody tried to add."""
         if not len(self.values):
             return np.full(len(values), -1, dtype=np.int64)
-        if self.gapless:
-            cell = values - self.low
-            cell[(values < self.low) | (cell >= len(self.values)) | (cell < 0)] = -1
-            return cell
-        if self.table is not None:
-            cell = values - self.low
-            inside = (cell >= 0) & (cell < len(self.table)) & (values >= self.low)
-            if inside.all():
-                return self.table[cell].astype(np.int64)
-            return np.where(inside, self.table[np.where(inside, cell, 0)], -1)
+        if self.gapless or self.table is not None:
+            found = np.empty(len(values), dtype=np.int64)
+            for some in passes(len(values)):
+                found[some] = self._find_dense(values[some])
+            return found
         at = np.minimum(np.searchsorted(self.values, values), len(self.values) - 1)
         return np.where(self.values[at] == values, at, -1)
+
+    def _find_dense(self, values: Ints) -> Ints | Codes:
+        count = len(self.values) if self.table is None else len(self.table)
+        cell = values - self.low
+        outside = (values < self.low) | (cell >= count) | (cell < 0)
+        if not outside.any():
+            return cell if self.table is None else self.table[cell]
+        cell[outside] = 0
+        if self.table is not None:
+            cell = self.table[cell].astype(np.int64)
+        cell[outside] = -1
+        return cell
 
     def intruder(self, history: History, read: int, values: Ints, at: Ints) -> Violation | None:
         """A value of a read that nobody tried to add, or whose every add was refused."""
@@ -113,24 +121,32 @@ def _ranked(value: Ints) -> tuple[Ints, Ints, Codes | None]:
     if high - low >= min(_DENSE * len(value) + 1024, 2**31):
         values, of = np.unique(value, return_inverse=True)
         return values, of, None
-    cell = value - low
     there = np.zeros(high - low + 1, dtype=np.bool_)
-    there[cell] = True
+    for some in passes(len(value)):
+        there[value[some] - low] = True
     if there.all():
-        return np.arange(low, high + 1), cell, None
+        return np.arange(low, high + 1), value - low, None
     table = np.cumsum(there, dtype=np.int32)
     table -= np.int32(1)
     table[~there] = -1
     values = np.flatnonzero(there)
     values += low
-    return values, table[cell].astype(np.int64), table
+    of = np.empty(len(value), dtype=np.int64)
+    for some in passes(len(value)):
+        of[some] = table[value[some] - low]
+    return values, of, table
+
+
+def passes(count: int) -> Iterator[slice]:
+    """`count` rows in passes: what one of them needs fits into the cache."""
+    return (slice(begin, min(begin + _PASS, count)) for begin in range(0, count, _PASS))
 
 
 def in_order(column: Ints, index: Ints) -> bool:
-    """Whether the column does not fall along these rows; in passes, which need little memory."""
+    """Whether the column does not fall along these rows."""
     return all(
         bool((some[1:] >= some[:-1]).all())
-        for some in (column[index[begin : begin + _PASS + 1]] for begin in range(0, len(index), _PASS))
+        for some in (column[index[rows.start : rows.stop + 1]] for rows in passes(len(index)))
     )
 
 

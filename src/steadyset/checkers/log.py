@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from steadyset.checkers.adds import Adds, in_order
+from steadyset.checkers.adds import Adds, in_order, passes
 from steadyset.checkers.base import DATA_MAX, Violation, among, by_key, conclude, listed, shown, unique_ops
 from steadyset.checkers.log_order import inversion, offset_violation, redelivered
 from steadyset.errors import UsageError
@@ -37,33 +37,42 @@ class Deliveries:
         """From the successful dequeues, drains and polls of one key."""
         if not in_order(history.start, ops):  # by time, hence by time within each consumer
             ops = ops[np.argsort(history.start[ops], kind="stable")]
-        whole = ~history.is_f("dequeue")[ops]
-        turn = np.flatnonzero(~whole & (history.value[ops] != NIL))
-        single = ops[turn]
-        several = np.flatnonzero(whole).tolist()
-        if not several:
-            return cls(single, history.value[single], _no_offset(len(single)))
-        polls = history.is_f("poll")[ops]
-        op, value, turns, offset = [single], [history.value[single]], [turn], [_no_offset(len(single))]
-        for at in several:
-            i = int(ops[at])
-            values = history.values(i)
-            got = values[1::2] if polls[at] else values
-            op.append(np.full(len(got), i))
-            value.append(got)
-            turns.append(np.full(len(got), at))
-            offset.append(values[::2][: len(got)] if polls[at] else _no_offset(len(got)))
-        when = np.concatenate(turns)
-        found = cls(
-            np.concatenate(op).astype(np.int64, copy=False),
-            np.concatenate(value).astype(np.int64, copy=False),
-            np.concatenate(offset).astype(np.int64, copy=False) if polls.any() else _no_offset(len(when)),
-        )
-        if not (when[1:] < when[:-1]).any():
-            return found
-        return found.pick(np.argsort(when, kind="stable"))
+        single, polls = history.is_f("dequeue"), history.is_f("poll")
+        wide = ops[~single[ops]]
+        room = len(ops) + int(np.maximum(history.list_end[wide] - history.list_start[wide], 0).sum())
+        offset = np.full(room, NIL) if polls[wide].any() else _no_offset(room)
+        found = cls(np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64), offset)
+        size = 0
+        for some in map(ops.__getitem__, passes(len(ops))):
+            done = 0
+            for at in [*np.flatnonzero(~single[some]).tolist(), len(some)]:
+                size = found._add_single(size, some[done:at], history)
+                done = at + 1
+                if at < len(some):
+                    size = found._add_list(size, int(some[at]), history, offsets=bool(polls[some[at]]))
+        return found.pick(slice(size))
 
-    def pick(self, mask: Ints | Mask) -> Deliveries:
+    def _add_single(self, size: int, ops: Ints, history: History) -> int:
+        """Put the values of dequeues behind the first `size`; returns how many there are then."""
+        value = history.value[ops]
+        there = value != NIL
+        end = size + int(np.count_nonzero(there))
+        self.op[size:end] = ops[there]
+        self.value[size:end] = value[there]
+        return end
+
+    def _add_list(self, size: int, op: int, history: History, *, offsets: bool) -> int:
+        """The same of a drain, or of a poll, whose values have offsets between them."""
+        values = history.values(op)
+        got = values[1::2] if offsets else values
+        end = size + len(got)
+        self.op[size:end] = op
+        self.value[size:end] = got
+        if offsets:
+            self.offset[size:end] = values[::2][: len(got)]
+        return end
+
+    def pick(self, mask: Ints | Mask | slice) -> Deliveries:
         """These deliveries alone."""
         return Deliveries(self.op[mask], self.value[mask], self.offset[mask])
 
@@ -179,11 +188,7 @@ class DurableLog:
         highest = int(got.offset.max()) if len(got.offset) else NIL
         passed = missing[(offset != NIL) & (offset <= highest)]
         # a queue: empty, said an answer that was asked for after the acknowledgement
-        final = history.session == history.code("session", "final")
-        nothing = history.list_end <= history.list_start
-        empty = history.is_f("dequeue") & (history.value == NIL)
-        empty |= history.is_f("drain") | (history.is_f("poll") & final & nothing)
-        proofs = answered[empty[answered]]
+        proofs = _empty(history, answered)
         proof = int(proofs[np.argmax(history.start[proofs])]) if len(proofs) else -1
         overdue = missing[adds.end[missing] < history.start[proof]] if proof >= 0 else missing[:0]
         took_some = vanished[~history.is_f("poll")[vanished]]
@@ -242,11 +247,29 @@ class DurableLog:
         return None
 
 
+def _empty(history: History, answered: Ints) -> Ints:
+    """Those of the answers that say the queue is empty: a dequeue of nothing, a drain, a last poll of nothing."""
+    dequeue, drain, poll = (history.code("f", name) for name in ("dequeue", "drain", "poll"))
+    final = history.code("session", "final")
+    found = []
+    for some in map(answered.__getitem__, passes(len(answered))):
+        f = history.f[some]
+        empty = (f == drain) | ((f == dequeue) & (history.value[some] == NIL))
+        polls = f == poll
+        if final >= 0 and polls.any():
+            empty |= polls & (history.session[some] == final) & (history.list_end[some] <= history.list_start[some])
+        found.append(some[empty])
+    return np.concatenate(found) if found else answered
+
+
 def _early(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
-    early = np.flatnonzero(history.end[got.op] < adds.start[at])
-    if not len(early):
+    for some in passes(len(at)):
+        early = np.flatnonzero(history.end[got.op[some]] < adds.start[at[some]])
+        if len(early):
+            i = some.start + int(early[0])
+            break
+    else:
         return None
-    i = int(early[0])
     summary = f"{shown(int(got.value[i]))} was delivered before it was sent"
     return Violation(
         "read from the future", summary, [int(got.op[i]), int(adds.op[at[i]])], ["the delivery came first"]

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from steadyset.checkers.adds import Adds
+from steadyset.checkers.adds import Adds, passes
 from steadyset.checkers.base import Violation, shown, unique_ops
 from steadyset.checkers.zones import keyed, narrow
 from steadyset.history import NIL, History
-from steadyset.history.columns import Ints, Mask
+from steadyset.history.columns import Codes, Ints, Mask
 
 REDELIVERED: Final = "redelivered"
-_PASS: Final = 1 << 18
 
 if TYPE_CHECKING:
     from steadyset.checkers.log import Deliveries
@@ -29,7 +28,9 @@ def redelivered(history: History, ops: Ints) -> Mask:
 
 def offset_violation(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
     """Two values at one offset, one value at two offsets, polls that go back or skip what is there."""
-    said = np.flatnonzero(adds.acked & (history.result[adds.op] != NIL)) if len(adds.values) else np.zeros(0, np.int64)
+    said = np.zeros(0, np.int64)
+    if history.result.strides != (0,) or (len(history) and history.result[0] != NIL):  # else no answer has one
+        said = np.flatnonzero(adds.acked & (history.result[adds.op] != NIL))
     has = np.flatnonzero(got.offset != NIL)
     offset = np.concatenate([history.result[adds.op[said]], got.offset[has]])
     value = np.concatenate([adds.values[said], got.value[has]])
@@ -89,8 +90,8 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
         return None
     first = _first(at, len(adds.values))
     before_all = before_own = np.zeros(0, dtype=np.int64)
-    for begin in range(0, len(adds.values), _PASS):  # in passes: what they need fits into the cache
-        value = adds.sent[begin : begin + _PASS]
+    for some in passes(len(adds.values)):
+        value = adds.sent[some]
         value = value[(first[value] >= 0) & (adds.attempts[value] == 1)]
         bad, before_all = _overtaken(history, adds, got, first, np.concatenate([before_all, value]))
         if bad is None:
@@ -100,17 +101,16 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
     return None
 
 
-def _first(at: Ints, values: int) -> Ints:
+def _first(at: Ints, values: int) -> Codes | Ints:
     """Each value's first delivery (-1: none); deliveries are in order of their asking."""
-    first = np.full(values, -1, dtype=np.int64)
-    for begin in reversed(range(0, len(at), _PASS)):
-        some = at[begin : begin + _PASS]
-        first[some[::-1]] = np.arange(begin + len(some), begin, -1) - 1
+    first: Codes | Ints = np.full(values, -1, dtype=np.int32) if len(at) < 2**31 else np.full(values, -1)
+    for some in reversed([*passes(len(at))]):
+        first[at[some][::-1]] = np.arange(some.stop, some.start, -1) - 1
     return first
 
 
 def _overtaken(
-    history: History, adds: Adds, got: Deliveries, first: Ints, value: Ints
+    history: History, adds: Adds, got: Deliveries, first: Codes | Ints, value: Ints
 ) -> tuple[tuple[int, int] | None, Ints]:
     """Across consumers: a delivery that was over before that of an earlier message of its producer began.
 
@@ -131,7 +131,7 @@ def _overtaken(
 
 
 def _consumed(
-    history: History, adds: Adds, got: Deliveries, first: Ints, value: Ints
+    history: History, adds: Adds, got: Deliveries, first: Codes | Ints, value: Ints
 ) -> tuple[tuple[int, int] | None, Ints]:
     """Within one consumer: by the order in which it got them. Parameters and answer as of `_overtaken`."""
     lead = first[value]
@@ -150,7 +150,9 @@ def _lasts(same: Mask, count: int) -> Mask:
     return np.append(~same, True)[:count]
 
 
-def _inverted(history: History, adds: Adds, got: Deliveries, first: Ints, earlier: int, later: int) -> Violation:
+def _inverted(
+    history: History, adds: Adds, got: Deliveries, first: Codes | Ints, earlier: int, later: int
+) -> Violation:
     names = shown(int(adds.values[earlier])), shown(int(adds.values[later]))
     ops = unique_ops(int(adds.op[earlier]), int(adds.op[later]), int(got.op[first[later]]), int(got.op[first[earlier]]))
     line = f"process {int(history.process[adds.op[earlier]])} sent {names[0]} first"
