@@ -44,12 +44,17 @@ class Adds:
     def build(cls, history: History, ops: Ints) -> Adds:
         """From the add ops of one key."""
         value = history.value[ops]
-        rising = len(ops) == 0 or (int(value[-1]) - int(value[0]) == len(ops) - 1 and bool((np.diff(value) == 1).all()))
-        values, of, table = (value, np.arange(len(ops)), None) if rising else _ranked(value)
+        if _rises(value):  # each value once, in the order of sending
+            values, of = value, np.arange(len(ops))
+            table = None if not len(ops) or int(value[-1] - value[0]) < len(ops) else _ranks(value)
+        else:
+            values, of, table = _ranked(value)
         count = len(values)
         if count == len(ops):  # one attempt at each value
-            op = np.empty(count, dtype=np.int64)
-            op[of] = ops
+            op = ops
+            if values is not value:
+                op = np.empty(count, dtype=np.int64)
+                op[of] = ops
             start, end, outcome = history.start[op], history.end[op], history.outcome[op]
             start[outcome == FAIL] = FOREVER
             end[outcome != OK] = FOREVER
@@ -115,26 +120,40 @@ class Adds:
         return None
 
 
-def _ranked(value: Ints) -> tuple[Ints, Ints, Codes | None]:
-    """The values that occur, sorted, each one's place among them, and a table of places when they are dense: O(n)."""
+def _rises(value: Ints) -> bool:
+    return all(
+        bool((some[1:] > some[:-1]).all())
+        for some in (value[rows.start : rows.stop + 1] for rows in passes(len(value)))
+    )
+
+
+def _ranks(value: Ints) -> Codes | None:
+    """For each number from the lowest value to the highest its place among the values, if they are dense: O(n)."""
     low, high = int(value.min()), int(value.max())
     if high - low >= min(_DENSE * len(value) + 1024, 2**31):
-        values, of = np.unique(value, return_inverse=True)
-        return values, of, None
+        return None
     there = np.zeros(high - low + 1, dtype=np.bool_)
     for some in passes(len(value)):
         there[value[some] - low] = True
-    if there.all():
-        return np.arange(low, high + 1), value - low, None
     table = np.cumsum(there, dtype=np.int32)
     table -= np.int32(1)
     table[~there] = -1
-    values = np.flatnonzero(there)
+    return table
+
+
+def _ranked(value: Ints) -> tuple[Ints, Ints, Codes | None]:
+    """The values that occur, sorted, each one's place among them, and a table of places when they are dense."""
+    table = _ranks(value)
+    if table is None:
+        values, of = np.unique(value, return_inverse=True)
+        return values, of, None
+    low = int(value.min())
+    values = np.flatnonzero(table >= 0)
     values += low
     of = np.empty(len(value), dtype=np.int64)
     for some in passes(len(value)):
         of[some] = table[value[some] - low]
-    return values, of, table
+    return values, of, None if len(values) == len(table) else table
 
 
 def passes(count: int) -> Iterator[slice]:

@@ -239,9 +239,14 @@ def listed(values: Sequence[int] | Ints) -> str:
     return head + (f" and {rest} more" if rest > 0 else "")
 
 
-def among(mask: Mask, ops: Ints) -> Ints:
-    """Those of `ops` (rising when they are all ops) that `mask`, which has a place for every op, holds of."""
-    return np.flatnonzero(mask) if len(ops) == len(mask) else ops[mask[ops]]
+def among(mask: Mask, ops: Ints | None) -> Ints:
+    """Those of `ops` (None: all of the history) that `mask`, which has a place for every op, holds of."""
+    return np.flatnonzero(mask) if ops is None or len(ops) == len(mask) else ops[mask[ops]]
+
+
+def one_key(history: History) -> bool:
+    """Whether all ops are on one key."""
+    return len(history.names["key"]) <= 1 or bool((history.key == history.key[:1]).all())
 
 
 def by_key(history: History, ops: Ints) -> Iterator[tuple[int, Ints]]:

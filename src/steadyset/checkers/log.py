@@ -7,14 +7,15 @@ new session begins where it likes. A delivery whose session ends in "redelivered
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
 
 from steadyset.checkers.adds import Adds, in_order, passes
-from steadyset.checkers.base import DATA_MAX, Violation, among, by_key, conclude, listed, shown, unique_ops
-from steadyset.checkers.log_order import inversion, offset_violation, redelivered
+from steadyset.checkers.base import DATA_MAX, Violation, among, by_key, conclude, listed, one_key, shown, unique_ops
+from steadyset.checkers.log_order import first_of, inversion, offset_violation, redelivered
 from steadyset.errors import UsageError
 from steadyset.history import INFO, NIL, OK, History
 from steadyset.history.columns import Ints, Mask
@@ -122,7 +123,12 @@ class DurableLog:
             raise UsageError(f"durable-log: no such mode {self.duplicates!r}", expected=f"one of {DUPLICATES}")
         report = _Report()
         violations: list[Violation | None] = []
-        for _, ops in by_key(history, np.flatnonzero(history.is_f("enqueue", *DELIVERING))):
+        mine = history.is_f("enqueue", *DELIVERING)
+        keys: Iterable[tuple[int, Ints | None]] = [(0, None)]  # every op
+        if mine.any() and not one_key(history):
+            keys = by_key(history, np.flatnonzero(mine))
+        del mine
+        for _, ops in keys:
             violations += self._check_key(history, ops, report)
         data = {
             "lost": report.lost[:DATA_MAX],
@@ -135,7 +141,7 @@ class DurableLog:
         resolved = {"deliveries": report.counts["unknown_observed"]}
         return conclude(self, history, violations, report.counts, wanted, resolved, data, undecided=report.undecided)
 
-    def _check_key(self, history: History, ops: Ints, report: _Report) -> list[Violation | None]:
+    def _check_key(self, history: History, ops: Ints | None, report: _Report) -> list[Violation | None]:
         delivering = history.is_f(*DELIVERING)
         adds = Adds.build(history, among(history.is_f("enqueue"), ops))
         answered = among(delivering & (history.outcome == OK), ops)
@@ -155,19 +161,20 @@ class DurableLog:
         if len(strange):
             known = np.delete(np.arange(len(at)), strange)
             got, at = got.pick(known), at[known]
-        times = np.bincount(at, minlength=len(adds.values))
+        first = first_of(at, len(adds.values))
+        taken = first >= 0
         counts = report.counts
         unknown = adds.maybe & ~adds.acked
         counts["acknowledged"] += int(adds.acked.sum())
-        counts["delivered"] += int((times > 0).sum())
+        counts["delivered"] += int(taken.sum())
         counts["unknown"] += int(unknown.sum())
-        counts["unknown_observed"] += int((unknown & (times > 0)).sum())
+        counts["unknown_observed"] += int((unknown & taken).sum())
         found.append(_early(history, adds, got, at))
         found.append(offset_violation(history, adds, got, at))
-        found.append(self._lost(history, adds, got, times, answered, vanished, report))
-        found.append(self._duplicate(history, adds, got, at, times, vanished, report))
+        found.append(self._lost(history, adds, got, taken, answered, vanished, report))
+        found.append(self._duplicate(history, adds, got, at, vanished, report) if len(at) > taken.sum() else None)
         if self.ordered:
-            found.append(inversion(history, adds, got, at))
+            found.append(inversion(history, adds, got, at, first))
         return found
 
     def _lost(
@@ -175,12 +182,12 @@ class DurableLog:
         history: History,
         adds: Adds,
         got: Deliveries,
-        times: Ints,
+        taken: Mask,
         answered: Ints,
         vanished: Ints,
         report: _Report,
     ) -> Violation | None:
-        missing = np.flatnonzero(adds.acked & (times == 0))
+        missing = np.flatnonzero(adds.acked & ~taken)
         if not len(missing):
             return None
         # a log: a later offset was delivered
@@ -220,10 +227,10 @@ class DurableLog:
         return Violation("lost", f"{len(lost)} acknowledged messages are lost", unique_ops(*ops), lines)
 
     def _duplicate(
-        self, history: History, adds: Adds, got: Deliveries, at: Ints, times: Ints, vanished: Ints, report: _Report
+        self, history: History, adds: Adds, got: Deliveries, at: Ints, vanished: Ints, report: _Report
     ) -> Violation | None:
         queue = got.offset == NIL  # reading a log again is no duplicate; two offsets of one value are
-        delivered = times if queue.all() else np.bincount(at[queue], minlength=len(adds.values))
+        delivered = np.bincount(at[queue], minlength=len(adds.values))
         more = np.flatnonzero(queue & (delivered > 1)[at])
         order = more[np.lexsort((history.start[got.op[more]], at[more]))]
         again = np.flatnonzero(at[order][1:] == at[order][:-1]) + 1

@@ -78,17 +78,18 @@ def _polls(history: History, got: Deliveries, has: Ints, known: Ints) -> Violati
     return None
 
 
-def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
+def inversion(history: History, adds: Adds, got: Deliveries, at: Ints, first: Codes | Ints) -> Violation | None:
     """First deliveries of one producer's messages in another order than it sent them.
 
-    Where the first one known is flagged as a second one, the true first was lost with its consumer: it says nothing.
+    `first` is `first_of(at)`. Where the first delivery known is flagged as a second one, the true first was lost with
+    its consumer: it says nothing.
     """
     again = redelivered(history, got.op)
     if again.any():
         got, at = got.pick(~again), at[~again]
+        first = first_of(at, len(adds.values))
     if not len(at):
         return None
-    first = _first(at, len(adds.values))
     before_all = before_own = np.zeros(0, dtype=np.int64)
     for some in passes(len(adds.values)):
         value = adds.sent[some]
@@ -101,7 +102,7 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violat
     return None
 
 
-def _first(at: Ints, values: int) -> Codes | Ints:
+def first_of(at: Ints, values: int) -> Codes | Ints:
     """Each value's first delivery (-1: none); deliveries are in order of their asking."""
     first: Codes | Ints = np.full(values, -1, dtype=np.int32) if len(at) < 2**31 else np.full(values, -1)
     for some in reversed([*passes(len(at))]):
