@@ -72,12 +72,10 @@ class _Codes(dict[str, int]):
 
     def __init__(self) -> None:
         super().__init__({"": 0})
-        self._lock = threading.Lock()
         self._column = pa.array([], pa.string())
 
     def __missing__(self, name: str) -> int:
-        with self._lock:
-            return self.setdefault(name, len(self))
+        return self.setdefault(name, len(self))
 
     def column(self) -> pa.Array:
         if len(self._column) < len(self):
