@@ -229,6 +229,23 @@ def test_min_ready_seconds_is_waited_for(waited_s: float) -> None:
     assert verdict == (Verdict.PASS if waited_s >= 9 else Verdict.FAIL)
 
 
+@pytest.mark.parametrize("stamped_s", [5, 10])
+def test_min_ready_seconds_go_by_the_stamps_of_a_late_kubelet(stamped_s: int) -> None:
+    """A kubelet that told of a Ready pod two seconds late: by its stamps the successor came in time, or too early."""
+    world = Rolling(min_ready_s=10)
+    world.statefulset()
+    world.create(0)
+    world.start(0, "node-1")
+    world.pods[0]["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    world.put("Pod", f"{SET}-0", world.uid(0), world.pods[0])
+    world.tick(8)
+    successor = world.pod_object(1, "s")
+    successor["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{stamped_s:02}Z"
+    world.put("Pod", f"{SET}-1", "s", successor)
+    verdict = MinReadySeconds(NS, SET).check(world.trace()).verdict
+    assert verdict == (Verdict.PASS if stamped_s >= 9 else Verdict.FAIL)
+
+
 def test_min_ready_seconds_needs_the_field() -> None:
     """A set without it proves nothing."""
     world = Rolling()

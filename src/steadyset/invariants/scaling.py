@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from steadyset.invariants.base import Findings, plural
-from steadyset.invariants.objects import PARALLEL, policy, replicas, short, spec, start_ordinal, templates, terminating
+from steadyset.invariants.objects import (
+    PARALLEL,
+    meta,
+    policy,
+    replicas,
+    short,
+    spec,
+    start_ordinal,
+    templates,
+    terminating,
+)
 from steadyset.invariants.setwalk import CREATED, DELETING, GONE, SetWalk, min_ready_s
 from steadyset.trace import Trace
 from steadyset.verdict import Judgement
 
-RESOLUTION_NS = 1_000_000_000  # condition times have a resolution of one second
+RESOLUTION_S = 1.0  # condition times have a resolution of one second
 
 
 @dataclass(frozen=True)
@@ -148,12 +158,13 @@ class MinReadySeconds:
             known = [m for n, m in step.members.items() if n < step.member.ordinal and not m.initially_ready]
             found.count("creations", bool(known))
             for other in known:
-                ready_ns = step.t - other.ready_since if other.is_ready() else 0
-                if ready_ns < needed_s * 1_000_000_000 - RESOLUTION_NS:
+                created = meta(step.record.obj).get("creationTimestamp")
+                ready_s = other.ready_s(step.t, created) if other.is_ready() else 0.0
+                if ready_s < needed_s - RESOLUTION_S:
                     found.violated(
                         step.t,
                         f"pod {step.member.name} ({short(step.record.uid)}) was created when {other.name} had been "
-                        f"Ready for {ready_ns / 1e9:.3f} s of {needed_s} s",
+                        f"Ready for {ready_s:.3f} s of {needed_s} s",
                     )
         if not any(min_ready_s(r.obj) for r in walk.sets):
             found.undecided(f"StatefulSet {self.statefulset} sets no minReadySeconds")

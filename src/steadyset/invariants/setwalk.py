@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from steadyset.invariants.objects import Obj, controller, labels, newer, ordinal, ready, spec, terminating
+from steadyset.invariants.objects import Obj, condition, controller, labels, newer, ordinal, ready, spec, terminating
 from steadyset.trace import Record, Trace
 
 REVISION_LABEL = "controller-revision-hash"
@@ -42,6 +43,17 @@ class Member:
     def is_ready(self) -> bool:
         """Ready and not being deleted."""
         return ready(self.pod) and not terminating(self.pod)
+
+    def ready_s(self, t: int, stamp: str | None) -> float:
+        """For how many seconds it has been Ready at `t`, which the API server stamped `stamp`: as seen, or as stamped.
+
+        A kubelet tells of a pod some time after it has become Ready; the controller goes by the time it stamps.
+        """
+        seen = (t - self.ready_since) / 1e9
+        said = condition(self.pod, "Ready").get("lastTransitionTime")
+        if not said or not stamp:
+            return seen
+        return max(seen, (datetime.fromisoformat(stamp) - datetime.fromisoformat(said)).total_seconds())
 
     def ready_within(self, t: int, window_ns: int) -> bool:
         """Whether it was Ready at some moment from `t - window_ns` to `t`."""

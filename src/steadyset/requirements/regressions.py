@@ -40,9 +40,9 @@ STORIES: tuple[Story, ...] = (
         "REG-ROL-001",
         "A broken revision that is taken back lets an OrderedReady StatefulSet recover without a hand on its pods.",
         (67250, 60164),
-        "before 1.36",
+        "all, by design: the controller waits for the pod of the broken revision to be Ready",
         "recovery",
-        known=("1.30", "1.31", "1.32", "1.33", "1.34", "1.35"),
+        known=(EVERY,),
     ),
     Story(
         "REG-ROL-002",
