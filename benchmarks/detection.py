@@ -4,9 +4,8 @@
 
 A run deploys the stack anew, drives load, breaks it and judges: one negative control of suites/negative. Results
 accumulate in --results, so that it can be stopped and started again (detection-results.jsonl beside this file has
-those so far). Prints detected/N with a 95 % interval (Wilson
-1927) beside the false alarms of the corrected runs. The named peer: a public lab that found one of these defects in 22
-of 93 runs of five minutes.
+those so far). Prints detected/N with a 95 % interval (Wilson 1927) beside the false alarms of the corrected runs. The
+named peer: a public lab that found one of these defects in 22 of 93 runs of five minutes.
 """
 
 from __future__ import annotations

@@ -73,13 +73,13 @@ class Recorder:
 
         An exception out of `send` is a defect of the workload: the op stays unknown, the exception goes on.
         """
-        number = self.writer.invoke(process, op.f, op.key, op.value, op.value2, session)
+        begun = self.writer.invoke(process, op.f, op.key, op.value, op.value2, session)
         try:
             answer = send(op)
         except BaseException as error:
-            self.writer.complete(number, "info", error=f"load generator: {type(error).__name__}: {error}")
+            self.writer.complete(begun, "info", error=f"load generator: {type(error).__name__}: {error}")
             raise
-        latency_ns = self.writer.answered(number, answer)
+        latency_ns = self.writer.answered(begun, answer)
         if self._ready is not None and answer.outcome == "ok" and op.f not in READS:
             self.writer.flush()
             self._ready.touch()

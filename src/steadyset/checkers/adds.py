@@ -46,7 +46,7 @@ class Adds:
         value = history.value[ops]
         if _rises(value):  # each value once, in the order of sending
             values, of = value, np.arange(len(ops))
-            table = None if not len(ops) or int(value[-1] - value[0]) < len(ops) else _ranks(value)
+            table = None if not len(ops) or int(value[-1]) - int(value[0]) < len(ops) else _ranks(value)
         else:
             values, of, table = _ranked(value)
         count = len(values)
@@ -121,6 +121,7 @@ class Adds:
 
 
 def _rises(value: Ints) -> bool:
+    """`in_order` without equals, of all rows: no row numbers are needed."""
     return all(
         bool((some[1:] > some[:-1]).all())
         for some in (value[rows.start : rows.stop + 1] for rows in passes(len(value)))

@@ -47,7 +47,8 @@ class Deliveries:
         for some in map(ops.__getitem__, passes(len(ops))):
             done = 0
             for at in [*np.flatnonzero(~single[some]).tolist(), len(some)]:
-                size = found._add_single(size, some[done:at], history)
+                if done < at:
+                    size = found._add_single(size, some[done:at], history)
                 done = at + 1
                 if at < len(some):
                     size = found._add_list(size, int(some[at]), history, offsets=bool(polls[some[at]]))
@@ -163,16 +164,17 @@ class DurableLog:
             got, at = got.pick(known), at[known]
         first = first_of(at, len(adds.values))
         taken = first >= 0
+        delivered = int(np.count_nonzero(taken))
         counts = report.counts
         unknown = adds.maybe & ~adds.acked
         counts["acknowledged"] += int(adds.acked.sum())
-        counts["delivered"] += int(taken.sum())
+        counts["delivered"] += delivered
         counts["unknown"] += int(unknown.sum())
         counts["unknown_observed"] += int((unknown & taken).sum())
         found.append(_early(history, adds, got, at))
         found.append(offset_violation(history, adds, got, at))
         found.append(self._lost(history, adds, got, taken, answered, vanished, report))
-        found.append(self._duplicate(history, adds, got, at, vanished, report) if len(at) > taken.sum() else None)
+        found.append(self._duplicate(history, adds, got, at, vanished, report) if len(at) > delivered else None)
         if self.ordered:
             found.append(inversion(history, adds, got, at, first))
         return found

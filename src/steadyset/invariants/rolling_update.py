@@ -8,13 +8,12 @@ from typing import ClassVar
 
 from steadyset.invariants.base import Findings, plural
 from steadyset.invariants.objects import Obj, replicas, short, spec, start_ordinal, status
-from steadyset.invariants.setwalk import CREATED, DELETING, SetWalk, Step, min_ready_s
+from steadyset.invariants.setwalk import CREATED, DELETING, RESOLUTION_S, SetWalk, Step, min_ready_s
 from steadyset.trace import Trace
 from steadyset.verdict import Judgement
 
 EVENT_NS = 10_000_000_000  # the controller's event of a deletion arrives within this
 EVENT_EARLY_NS = 500_000_000  # … or this much before the deletion is seen: two watches
-READY_TOLERANCE_NS = 1_000_000_000  # condition times have a resolution of one second
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,9 @@ class RollingUpdate:
             if other is None or not other.ready_within(step.t, self.lag_ms * 1_000_000):
                 away.append(f"{self.statefulset}-{number}")
             elif not other.initially_ready and other.is_ready():
-                ready_ns = step.t - other.ready_since
-                if ready_ns < min_ready_s(statefulset) * 1_000_000_000 - READY_TOLERANCE_NS:
-                    away.append(f"{other.name} (Ready for {ready_ns / 1e9:.3f} s of {min_ready_s(statefulset)} s)")
+                ready_s = other.ready_s(step.t)
+                if ready_s < min_ready_s(statefulset) - RESOLUTION_S:
+                    away.append(f"{other.name} (Ready for {ready_s:.3f} s of {min_ready_s(statefulset)} s)")
         if len(away) + 1 > allowed:
             found.violated(
                 step.t, f"{who} was updated while {', '.join(away)} was not available: maxUnavailable is {allowed}"

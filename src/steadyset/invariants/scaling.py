@@ -17,11 +17,9 @@ from steadyset.invariants.objects import (
     templates,
     terminating,
 )
-from steadyset.invariants.setwalk import CREATED, DELETING, GONE, SetWalk, min_ready_s
+from steadyset.invariants.setwalk import CREATED, DELETING, GONE, RESOLUTION_S, SetWalk, min_ready_s
 from steadyset.trace import Trace
 from steadyset.verdict import Judgement
-
-RESOLUTION_S = 1.0  # condition times have a resolution of one second
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from steadyset.invariants.objects import Obj, condition, controller, labels, new
 from steadyset.trace import Record, Trace
 
 REVISION_LABEL = "controller-revision-hash"
+RESOLUTION_S = 1.0  # of a condition's times
 CREATED, DELETING, GONE, CHANGED = "created", "deleting", "gone", "changed"
 
 
@@ -44,8 +45,8 @@ class Member:
         """Ready and not being deleted."""
         return ready(self.pod) and not terminating(self.pod)
 
-    def ready_s(self, t: int, stamp: str | None) -> float:
-        """For how many seconds it has been Ready at `t`, which the API server stamped `stamp`: as seen, or as stamped.
+    def ready_s(self, t: int, stamp: str | None = None) -> float:
+        """For how many seconds it has been Ready at `t`: as seen or, if the API server stamped `t`, as stamped.
 
         A kubelet tells of a pod some time after it has become Ready; the controller goes by the time it stamps.
         """
