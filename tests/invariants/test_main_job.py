@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import NS, SET, S, World
+from world import ENDS, NS, SET, S, World
 
 from steadyset.invariants import (
     INVARIANTS,
@@ -132,7 +132,7 @@ def two_mounts_on_two_nodes(w: World, i: int) -> None:
 
 
 def graceful_but_still_mounted(w: World, i: int) -> None:
-    w.update(i, ready=False, deletionTimestamp="now", deletionGracePeriodSeconds=30)
+    w.update(i, ready=False, deletionTimestamp=ENDS, deletionGracePeriodSeconds=30)
     old = w.uid(i)
     w.node_event("container-stopped", old, i, w.on[old])
     w.vanish(i)
@@ -147,7 +147,7 @@ def claim_deleted(w: World, i: int) -> None:
 
 
 def claim_terminating(w: World, i: int) -> None:
-    obj = {**w.objects["PersistentVolumeClaim", f"c{i}"], "metadata": {"deletionTimestamp": "now"}}
+    obj = {**w.objects["PersistentVolumeClaim", f"c{i}"], "metadata": {"deletionTimestamp": ENDS}}
     w.put("PersistentVolumeClaim", f"data-{SET}-{i}", f"c{i}", obj)
 
 
@@ -280,7 +280,7 @@ def test_idle_mount_of_a_forced_deletion_is_counted_not_blamed() -> None:
     world.deploy()
     old = world.uid(1)
     node = world.on[old]
-    world.update(1, deletionTimestamp="now", deletionGracePeriodSeconds=0)
+    world.update(1, deletionTimestamp=ENDS, deletionGracePeriodSeconds=0)
     world.node_event("container-stopped", old, 1, node)
     world.vanish(1)
     world.create(1)

@@ -246,6 +246,24 @@ def test_min_ready_seconds_go_by_the_stamps_of_a_late_kubelet(stamped_s: int) ->
     assert verdict == (Verdict.PASS if stamped_s >= 9 else Verdict.FAIL)
 
 
+@pytest.mark.parametrize("stamped_s", [5, 10])
+def test_an_update_goes_by_the_stamps_of_a_late_kubelet(stamped_s: int) -> None:
+    """The same of an update's next deletion, whose stamp is the end of its grace."""
+    world = Rolling(min_ready_s=10)
+    world.deploy()
+    world.tick(60)
+    world.begin()
+    world.min_ready_s = 8  # the next step comes that early after the kubelet told
+    world.update_pod(2)
+    world.pods[2]["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    world.put("Pod", f"{SET}-2", world.uid(2), world.pods[2])
+    ends = f"2026-01-01T00:00:{stamped_s + 30}Z"
+    world.update(1, deletionTimestamp=ends, deletionGracePeriodSeconds=30)
+    world.deleted_by_controller(1)
+    verdict = RollingUpdate(NS, SET).check(world.trace()).verdict
+    assert verdict == (Verdict.PASS if stamped_s >= 9 else Verdict.FAIL)
+
+
 def test_min_ready_seconds_needs_the_field() -> None:
     """A set without it proves nothing."""
     world = Rolling()

@@ -14,6 +14,7 @@ import msgspec
 
 from steadyset.trace import NODE_EVIDENCE, Record, Trace
 
+ENDS = "2026-01-01T00:01:00Z"  # of every deletion, when its grace ends
 NS, SET = "ns", "db"
 KINDS = """Pod StatefulSet PersistentVolumeClaim PersistentVolume VolumeAttachment EndpointSlice Service
 PodDisruptionBudget ControllerRevision Lease Event Node"""
@@ -173,7 +174,7 @@ class World:
     def detach(self, ordinal: int, node: str) -> None:
         uid = self.attached.pop((ordinal, node))
         obj = dict(self.objects["VolumeAttachment", uid])
-        obj["metadata"] = {"deletionTimestamp": "now"}
+        obj["metadata"] = {"deletionTimestamp": ENDS}
         self.put("VolumeAttachment", uid, uid, obj, ns="")
         self.tick(0.1)
         self.delete("VolumeAttachment", uid, uid, ns="")
@@ -205,7 +206,7 @@ class World:
 
     def remove(self, ordinal: int) -> str:
         """A graceful deletion, from its request until the API object is gone."""
-        self.update(ordinal, ready=False, deletionTimestamp="now", deletionGracePeriodSeconds=30)
+        self.update(ordinal, ready=False, deletionTimestamp=ENDS, deletionGracePeriodSeconds=30)
         self.tick(0.2)
         uid = self.uid(ordinal)
         if uid in self.on:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from steadyset.invariants.base import Findings, plural
 from steadyset.invariants.objects import Obj, replicas, short, spec, start_ordinal, status
-from steadyset.invariants.setwalk import CREATED, DELETING, RESOLUTION_S, SetWalk, Step, min_ready_s
+from steadyset.invariants.setwalk import CREATED, DELETING, RESOLUTION_S, SetWalk, Step, deleted_at, min_ready_s
 from steadyset.trace import Trace
 from steadyset.verdict import Judgement
 
@@ -114,7 +114,7 @@ class RollingUpdate:
             if other is None or not other.ready_within(step.t, self.lag_ms * 1_000_000):
                 away.append(f"{self.statefulset}-{number}")
             elif not other.initially_ready and other.is_ready():
-                ready_s = other.ready_s(step.t)
+                ready_s = other.ready_s(step.t, deleted_at(step.member.pod))
                 if ready_s < min_ready_s(statefulset) - RESOLUTION_S:
                     away.append(f"{other.name} (Ready for {ready_s:.3f} s of {min_ready_s(statefulset)} s)")
         if len(away) + 1 > allowed:

@@ -8,7 +8,6 @@ from typing import ClassVar
 from steadyset.invariants.base import Findings, plural
 from steadyset.invariants.objects import (
     PARALLEL,
-    meta,
     policy,
     replicas,
     short,
@@ -17,7 +16,7 @@ from steadyset.invariants.objects import (
     templates,
     terminating,
 )
-from steadyset.invariants.setwalk import CREATED, DELETING, GONE, RESOLUTION_S, SetWalk, min_ready_s
+from steadyset.invariants.setwalk import CREATED, DELETING, GONE, RESOLUTION_S, SetWalk, created_at, min_ready_s
 from steadyset.trace import Trace
 from steadyset.verdict import Judgement
 
@@ -156,8 +155,7 @@ class MinReadySeconds:
             known = [m for n, m in step.members.items() if n < step.member.ordinal and not m.initially_ready]
             found.count("creations", bool(known))
             for other in known:
-                created = meta(step.record.obj).get("creationTimestamp")
-                ready_s = other.ready_s(step.t, created) if other.is_ready() else 0.0
+                ready_s = other.ready_s(step.t, created_at(step.record.obj)) if other.is_ready() else 0.0
                 if ready_s < needed_s - RESOLUTION_S:
                     found.violated(
                         step.t,

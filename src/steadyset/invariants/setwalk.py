@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from steadyset.invariants.objects import Obj, condition, controller, labels, newer, ordinal, ready, spec, terminating
+from steadyset.invariants.objects import (
+    Obj,
+    condition,
+    controller,
+    labels,
+    meta,
+    newer,
+    ordinal,
+    ready,
+    spec,
+    terminating,
+)
 from steadyset.trace import Record, Trace
 
 REVISION_LABEL = "controller-revision-hash"
@@ -45,7 +56,7 @@ class Member:
         """Ready and not being deleted."""
         return ready(self.pod) and not terminating(self.pod)
 
-    def ready_s(self, t: int, stamp: str | None = None) -> float:
+    def ready_s(self, t: int, stamp: datetime | None = None) -> float:
         """For how many seconds it has been Ready at `t`: as seen or, if the API server stamped `t`, as stamped.
 
         A kubelet tells of a pod some time after it has become Ready; the controller goes by the time it stamps.
@@ -54,7 +65,7 @@ class Member:
         said = condition(self.pod, "Ready").get("lastTransitionTime")
         if not said or not stamp:
             return seen
-        return max(seen, (datetime.fromisoformat(stamp) - datetime.fromisoformat(said)).total_seconds())
+        return max(seen, (stamp - datetime.fromisoformat(said)).total_seconds())
 
     def ready_within(self, t: int, window_ns: int) -> bool:
         """Whether it was Ready at some moment from `t - window_ns` to `t`."""
@@ -137,3 +148,16 @@ class SetWalk:
 def min_ready_s(statefulset: Obj) -> int:
     """spec.minReadySeconds, 0 when unset."""
     return int(spec(statefulset).get("minReadySeconds") or 0)
+
+
+def created_at(obj: Obj) -> datetime | None:
+    """When the API server made it, by its own clock; None without the stamp."""
+    stamp = meta(obj).get("creationTimestamp")
+    return datetime.fromisoformat(stamp) if stamp else None
+
+
+def deleted_at(obj: Obj) -> datetime | None:
+    """When the API server was asked to delete it; None unless it was. (Its deletionTimestamp is when grace ends.)"""
+    stamp = meta(obj).get("deletionTimestamp")
+    grace = timedelta(seconds=float(meta(obj).get("deletionGracePeriodSeconds") or 0))
+    return datetime.fromisoformat(stamp) - grace if stamp else None
