@@ -3,6 +3,7 @@
 import pytest
 
 from steadyset.chaos.kube import is_ready
+from steadyset.fixtures.conformance.volumes import ask
 
 
 @pytest.mark.requirement("STS-ID-001", "STS-ID-002", "STS-ID-003", "STS-ID-004", "STS-ID-005")
@@ -23,7 +24,7 @@ def test_pods_are_deleted(space, report, grace_s):
         web.wait_replaced(ordinal, uid)
     web.wait_ready()
     for ordinal in range(3):
-        me = space.proxy(web.pod(ordinal), "identity")
+        me = ask(space, web.pod(ordinal), "identity")
         report.promise("the hostname is the pod's name", expected=web.pod(ordinal), seen=me["hostname"])
         label = web.pods()[web.pod(ordinal)]["metadata"]["labels"].get("apps.kubernetes.io/pod-index")
         report.promise("the pod-index label is the ordinal", expected=str(ordinal), seen=label)
