@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from steadyset.checkers import DurableLog, adds
+from steadyset.checkers import DurableLog, places
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, Op, history_of
 from steadyset.verdict import Verdict
 from tests.checkers import brute
@@ -67,7 +67,7 @@ def test_a_redelivery_that_came_first_says_nothing_of_order() -> None:
 @pytest.mark.parametrize("size", [1, 2, 9])
 def test_the_order_within_a_drain_is_judged_across_passes(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Goal: what one pass has seen of a consumer is compared with the next."""
-    monkeypatch.setattr(adds, "_PASS", size)
+    monkeypatch.setattr(places, "_PASS", size)
     sent = [_send(value, value) for value in range(1, 5)]
     for values, verdict in (([1, 2, 3, 4], Verdict.PASS), ([2, 3, 4, 1], Verdict.FAIL)):
         found = DurableLog().check(history_of([*sent, Op("drain", 20, 21, values=values, process=9)]))
@@ -178,7 +178,7 @@ def test_agrees_with_the_definitions(count: int, monkeypatch: pytest.MonkeyPatch
         if rng.random() < 0.7:
             ops.append(_take(clock + 9))
         rng.shuffle(queue)
-        monkeypatch.setattr(adds, "_PASS", 1 + n % 5)  # large histories are judged in several passes
+        monkeypatch.setattr(places, "_PASS", 1 + n % 5)  # large histories are judged in several passes
         found = DurableLog(0, 0, duplicates="never").check(history_of(ops))
         harms = _literally(ops)
         message = f"history {n}: {found.summary} {harms}\n" + "\n".join(map(str, ops))
@@ -284,7 +284,7 @@ def test_logs_with_offsets_agree_with_the_definitions(count: int, monkeypatch: p
     rng, seen = random.Random(11), {"PASS": 0, "FAIL": 0, "INVALID": 0}
     for n in range(count):
         ops = _random_log(rng)
-        monkeypatch.setattr(adds, "_PASS", 1 + n % 5)
+        monkeypatch.setattr(places, "_PASS", 1 + n % 5)
         found = DurableLog(0, 0).check(history_of(ops))
         harms = _literally_log(ops)
         message = f"history {n}: {found.summary} {harms}\n" + "\n".join(map(str, ops))

@@ -47,7 +47,7 @@ class LinearizableList:
         longest_read = int(reads[np.argmax(sizes)]) if len(reads) else -1
         longest = history.values(longest_read) if len(reads) else np.zeros(0, dtype=np.int64)
         at = adds.find(longest)
-        intruder = adds.intruder(history, longest_read, longest, at)
+        intruder = adds.intruder(longest_read, longest, at)
         if intruder is not None and not intruder.needs_all:
             return intruder
         for read in reads.tolist():
@@ -57,7 +57,7 @@ class LinearizableList:
         known = at >= 0
         if len(np.unique(longest)) < len(longest):
             values, times = np.unique(longest, return_counts=True)
-            many = adds.attempts[np.maximum(adds.find(values), 0)] if len(adds.values) else np.zeros(len(values))
+            many = adds.attempts[np.maximum(adds.find(values), 0)] if len(adds) else np.zeros(len(values))
             doubled = values[times > np.maximum(1, many)]
             twice = values[times > 1]
             if len(doubled):
@@ -65,7 +65,7 @@ class LinearizableList:
                 return Violation("duplicate", summary, [longest_read], ["an append takes effect once"])
             summary = f"{listed(twice)} was appended several times: values must be unique"
             return Violation("not unique", summary, [longest_read], [], needs_all=True)
-        seen = np.zeros(len(adds.values), dtype=np.bool_)
+        seen = np.zeros(len(adds), dtype=np.bool_)
         seen[at[known]] = True
         counts["unknown"] += int((adds.maybe & ~adds.acked).sum())
         counts["unknown_observed"] += int((adds.maybe & ~adds.acked & seen).sum())
@@ -73,11 +73,11 @@ class LinearizableList:
         # groups in their order: reads of length 0, append 1, reads of length 1, append 2, …, appends nobody read
         group = np.concatenate([2 * sizes, 2 * np.arange(len(longest)) + 1, np.full(len(absent), 2 * len(longest) + 1)])
         pad = np.maximum(at, 0)
-        start_of = np.where(known, adds.start[pad], PAST) if len(adds.values) else np.full(len(at), PAST)
-        end_of = np.where(known, adds.end[pad], FOREVER) if len(adds.values) else np.full(len(at), FOREVER)
-        op_of = np.where(known, adds.op[pad], -1) if len(adds.values) else np.full(len(at), -1)
-        start = np.concatenate([history.start[reads], start_of, adds.start[absent]])
-        end = np.concatenate([history.end[reads], end_of, adds.end[absent]])
+        start_of = np.where(known, adds.start(pad), PAST) if len(adds) else np.full(len(at), PAST)
+        end_of = np.where(known, adds.end(pad), FOREVER) if len(adds) else np.full(len(at), FOREVER)
+        op_of = np.where(known, adds.op[pad], -1) if len(adds) else np.full(len(at), -1)
+        start = np.concatenate([history.start[reads], start_of, adds.start(absent)])
+        end = np.concatenate([history.end[reads], end_of, adds.end(absent)])
         op = np.concatenate([reads, op_of, adds.op[absent]])
         sections = len(reads), len(reads) + len(longest)
         return _late(history, group, start, end, op, sections, longest_read) or intruder

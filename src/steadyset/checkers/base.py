@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 
+from steadyset.checkers.places import rows_of
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, History
-from steadyset.history.columns import Ints, Mask
+from steadyset.history.columns import Ints, Mask, Rows
 from steadyset.history.txn import APPEND, decode_txn
 from steadyset.verdict import Judgement, Verdict
 
@@ -239,14 +240,17 @@ def listed(values: Sequence[int] | Ints) -> str:
     return head + (f" and {rest} more" if rest > 0 else "")
 
 
-def among(mask: Mask, ops: Ints | None) -> Ints:
+def among(mask: Mask, ops: Ints | None) -> Rows:
     """Those of `ops` (None: all of the history) that `mask`, which has a place for every op, holds of."""
-    return np.flatnonzero(mask) if ops is None or len(ops) == len(mask) else ops[mask[ops]]
+    return rows_of(mask) if ops is None or len(ops) == len(mask) else ops[mask[ops]]
 
 
-def one_key(history: History) -> bool:
-    """Whether all ops are on one key."""
-    return len(history.names["key"]) <= 1 or bool((history.key == history.key[:1]).all())
+def keys(history: History, mine: Mask) -> Iterator[Ints | None]:
+    """For each key that occurs in these ops its own of them; None, meaning all ops, where there is but one key."""
+    if not mine.any() or len(history.names["key"]) <= 1 or (history.key == history.key[:1]).all():
+        yield None
+    else:
+        yield from (ops for _, ops in by_key(history, np.flatnonzero(mine)))
 
 
 def by_key(history: History, ops: Ints) -> Iterator[tuple[int, Ints]]:

@@ -8,30 +8,34 @@ surely inside (Bouajjani, Emmi, Enea, Hamza 2015). A dequeue of unknown outcome 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import pairwise
+from typing import ClassVar, Final
 
 import numpy as np
 
-from steadyset.checkers.base import Violation, by_key, conclude, seconds, shown, unique_ops
+from steadyset.checkers.base import Violation, among, conclude, keys, seconds, shown, unique_ops
 from steadyset.checkers.bounded import SEARCH_BUDGET_S, Item, State, search_ops
+from steadyset.checkers.deliveries import Deliveries
+from steadyset.checkers.places import Places, in_order, passes, row_type, rows_of, take, where
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, PAST, History
-from steadyset.history.columns import Ints
+from steadyset.history.columns import Ints, Mask, Rows
 from steadyset.verdict import Judgement
+
+KINDS: Final = ("enqueue", "dequeue", "drain")
 
 
 @dataclass
 class _Queue:
-    """One key's values: who enqueued each, and who dequeued it (-1: nobody known)."""
+    """One key's values in the order of sending: who enqueued each, and who dequeued it (-1: nobody known)."""
 
-    values: Ints
-    enq: Ints
-    deq: Ints
+    enq: Rows
+    deq: Rows
     enq_start: Ints
-    enq_end: Ints
+    enq_end: Ints  # or the end of its delivery, if that is earlier
     deq_start: Ints  # FOREVER when never dequeued
     deq_end: Ints
     unknown_dequeues: Ints  # their starts, sorted
-    empties: Ints
+    empties: Rows
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class FifoQueue:
         counts = {"enqueues": 0, "dequeues": 0, "unknown": 0, "unknown_observed": 0}
         violations = []
         undecided = ""
-        for _, ops in by_key(history, np.flatnonzero(history.is_f("enqueue", "dequeue", "drain"))):
+        for ops in keys(history, history.is_f(*KINDS)):
             violation, reason = self._check_key(history, ops, counts)
             violations.append(violation)
             undecided = undecided or reason
@@ -60,65 +64,57 @@ class FifoQueue:
         resolved = {"deliveries": counts["unknown_observed"]}
         return conclude(self, history, violations, counts, wanted, resolved, undecided=undecided)
 
-    def _check_key(self, history: History, ops: Ints, counts: dict[str, int]) -> tuple[Violation | None, str]:
-        enqueues = ops[history.is_f("enqueue")[ops]]
-        sent = enqueues[history.outcome[enqueues] != FAIL]
-        took, value, position = _deliveries(history, ops)
-        counts["enqueues"] += len(sent)
-        counts["dequeues"] += len(took)
-        order = np.argsort(history.value[sent], kind="stable")
-        enq, values = sent[order], history.value[sent][order]
-        if (values[1:] == values[:-1]).any():
-            return self._search(history, ops)
-        at = np.searchsorted(values, value)
-        known = np.zeros(len(value), dtype=np.bool_)
-        if len(values):
-            known = values[np.minimum(at, len(values) - 1)] == value
+    def _check_key(self, history: History, ops: Ints | None, counts: dict[str, int]) -> tuple[Violation | None, str]:
+        enqueues = among(history.is_f("enqueue"), ops)
+        enq = where(enqueues, lambda some: history.outcome[some] != FAIL)
+        if not in_order(history.start, enq):
+            enq = enq[np.argsort(history.start[enq], kind="stable")]
+        dequeuing = history.is_f("dequeue", "drain")
+        answered = among(dequeuing & (history.outcome == OK), ops)
+        lost = among(dequeuing & (history.outcome == INFO), ops)
+        got = Deliveries.build(history, answered)
+        counts["enqueues"] += len(enq)
+        counts["dequeues"] += len(got.op)
+        places = Places.build(history.value, enq)
+        if places.count < len(enq):
+            return self._search(history, among(history.is_f(*KINDS), ops))
+        at = _positions(places, got)
         fallback = None
-        if not known.all():
-            fallback = _phantom(history, enqueues, took[~known], value[~known])
+        if len(at) and at.min() < 0:
+            known = at >= 0
+            strange = rows_of(~known)
+            fallback = _phantom(history, enqueues, got.op[strange], got.value(strange))
             if not fallback.needs_all:
                 return fallback, ""
-            at, took, position = at[known], took[known], position[known]
-        deq = np.full(len(values), -1, dtype=np.int64)
-        deq[at] = took
-        twice = np.flatnonzero(np.bincount(at, minlength=len(values)) > 1)
-        if len(twice):
-            x = int(twice[0])
-            takers = took[at == x]
-            summary = f"{shown(int(values[x]))} was delivered {len(takers)} times"
-            line = "a message that was sent once can be delivered once"
-            return Violation("duplicate", summary, unique_ops(int(enq[x]), *takers[:3].tolist()), [line]), ""
+            at, got = at[known], got.pick(known)
+        deq = np.full(len(enq), -1, dtype=row_type(len(history)))
+        for some in passes(len(at)):
+            deq[at[some]] = got.op[some]
         taken = deq >= 0
-        unknown = history.outcome[enq] == INFO
-        counts["unknown"] += int(unknown.sum()) + int(
-            (history.outcome[ops[~history.is_f("enqueue")[ops]]] == INFO).sum()
-        )
+        if np.count_nonzero(taken) < len(at):
+            return _twice(history, enq, got, at), ""
+        unknown = take(history.outcome, enq) == INFO
+        counts["unknown"] += int(unknown.sum()) + len(lost)
         counts["unknown_observed"] += int((unknown & taken).sum())
-        kept = taken | ~unknown
-        deq_end = np.where(taken, history.end[deq], FOREVER)
-        lost_dequeues = ops[history.is_f("dequeue", "drain")[ops] & (history.outcome[ops] == INFO)]
-        answers = ops[history.is_f("dequeue")[ops] & (history.outcome[ops] == OK)]
+        dequeue = history.code("f", "dequeue")
+        empties = where(answered, lambda some: (history.f[some] == dequeue) & (history.value[some] == NIL))
+        if len(lost) and (len(empties) or history.is_f("drain")[lost].any()):
+            return self._search(history, among(history.is_f(*KINDS), ops))
         queue = _Queue(
-            values[kept],
-            enq[kept],
-            deq[kept],
-            history.start[enq][kept],
-            np.minimum(history.end[enq], deq_end)[kept],
-            np.where(taken, history.start[deq], FOREVER)[kept],
-            deq_end[kept],
-            np.sort(history.start[lost_dequeues]),
-            answers[history.value[answers] == NIL],
+            enq,
+            deq,
+            take(history.start, enq),
+            take(history.end, enq),
+            _or_never(take(history.start, deq), taken),
+            _or_never(take(history.end, deq), taken),
+            np.sort(history.start[lost]),
+            empties,
         )
-        drains = lost_dequeues[history.is_f("drain")[lost_dequeues]]
-        if len(drains) or (len(queue.empties) and len(lost_dequeues)):
-            return self._search(history, ops)
-        violation = (
-            _order(history, queue) or _drained(history, queue, at, took, position, enq) or _empty(history, queue)
-        )
+        np.minimum(queue.enq_end, queue.deq_end, out=queue.enq_end)
+        violation = _order(history, queue) or _drained(history, queue, got, at) or _empty(history, queue)
         return violation or fallback, ""
 
-    def _search(self, history: History, ops: Ints) -> tuple[Violation | None, str]:
+    def _search(self, history: History, ops: Rows) -> tuple[Violation | None, str]:
         """Drains, which are several dequeues each, are searched as dequeues that may interleave with others."""
         items = []
         for i in ops.tolist():
@@ -147,22 +143,33 @@ def queue_step(state: State, item: Item) -> State | None:
     return state[1:] if state and state[0] == item.a else None
 
 
-def _deliveries(history: History, ops: Ints) -> tuple[Ints, Ints, Ints]:
-    """Every delivered value: its op, the value, its position within a drain (0 for a dequeue)."""
-    ok = ops[history.outcome[ops] == OK]
-    single = ok[history.is_f("dequeue")[ok] & (history.value[ok] != NIL)]
-    drains = ok[history.is_f("drain")[ok]]
-    took, value = [single], [history.value[single]]
-    position = [np.zeros(len(single), dtype=np.int64)]
-    for drain in drains.tolist():
-        values = history.values(drain)
-        took.append(np.full(len(values), drain))
-        value.append(values)
-        position.append(np.arange(len(values)))
-    return np.concatenate(took), np.concatenate(value), np.concatenate(position)
+def _positions(places: Places, got: Deliveries) -> Rows:
+    """Each delivered value's position in the order of sending, -1 if nobody sent it."""
+    at = got.places(places)
+    if places.of is None:
+        return at
+    position = np.full(places.count + 1, -1, dtype=at.dtype)  # of each place; the last one is that of -1
+    for some in passes(places.count):
+        position[places.of[some]] = np.arange(some.start, some.stop)
+    for some in passes(len(at)):
+        at[some] = position[at[some]]
+    return at
 
 
-def _phantom(history: History, enqueues: Ints, takers: Ints, values: Ints) -> Violation:
+def _or_never(times: Ints, taken: Mask) -> Ints:
+    times[~taken] = FOREVER
+    return times
+
+
+def _twice(history: History, enq: Rows, got: Deliveries, at: Rows) -> Violation:
+    x = int(np.flatnonzero(np.bincount(at) > 1)[0])
+    takers = got.op[at == x]
+    summary = f"{shown(int(history.value[enq[x]]))} was delivered {len(takers)} times"
+    line = "a message that was sent once can be delivered once"
+    return Violation("duplicate", summary, unique_ops(int(enq[x]), *takers[:3].tolist()), [line])
+
+
+def _phantom(history: History, enqueues: Rows, takers: Rows, values: Ints) -> Violation:
     refused = enqueues[history.outcome[enqueues] == FAIL]
     hit = np.flatnonzero(np.isin(values, history.value[refused]))
     if len(hit):
@@ -183,33 +190,35 @@ def _order(history: History, queue: _Queue) -> Violation | None:
     early = np.flatnonzero(queue.deq_end < queue.enq_start)
     if len(early):
         x = int(early[0])
-        summary = f"{shown(int(queue.values[x]))} was delivered before it was sent"
+        summary = f"{shown(int(history.value[queue.enq[x]]))} was delivered before it was sent"
         return Violation(
             "read from the future", summary, [int(queue.deq[x]), int(queue.enq[x])], ["the delivery came first"]
         )
-    order = np.argsort(queue.enq_start, kind="stable")
-    starts = queue.enq_start[order]
-    soonest = np.append(np.minimum.accumulate(queue.deq_end[order][::-1])[::-1], FOREVER)
-    after = np.searchsorted(starts, queue.enq_end, side="right")
-    deadline = soonest[after]  # the first delivery of a value that was sent after x was in
-    bad = queue.deq_start > deadline
+    soonest = np.full(len(queue.enq) + 1, FOREVER)  # the first delivery of this value or of any sent after it
+    np.minimum.accumulate(queue.deq_end[::-1], out=soonest[-2::-1])
+
+    def after(some: Rows | slice) -> Ints:
+        """The first value that was sent after each of these was in."""
+        return np.searchsorted(queue.enq_start, queue.enq_end[some], side="right")
+
+    bad = np.zeros(len(queue.enq), dtype=np.bool_)
+    for some in passes(len(bad)):
+        bad[some] = queue.deq_start[some] > soonest[after(some)]
     never = np.flatnonzero(bad & (queue.deq < 0))
     if len(never):  # unknown dequeues may have taken them, each one of them, in time
-        need = np.sort(deadline[never])
+        never = never[np.argsort(soonest[after(never)], kind="stable")]
+        need = soonest[after(never)]
         have = queue.unknown_dequeues[: len(need)]
-        if len(have) == len(need) and (have <= need).all():
-            bad[never] = False
-        else:
+        bad[never] = False
+        if len(have) < len(need) or (have > need).any():
             short = np.flatnonzero(have > need[: len(have)])
-            x = never[np.argsort(deadline[never], kind="stable")[short[0] if len(short) else len(have)]]
-            bad[never] = False
-            bad[x] = True
+            bad[never[short[0] if len(short) else len(have)]] = True
     if not bad.any():
         return None
     x = int(np.flatnonzero(bad)[0])
-    behind = order[after[x] :]
-    y = int(behind[np.argmin(queue.deq_end[behind])])
-    vx, vy = shown(int(queue.values[x])), shown(int(queue.values[y]))
+    behind = int(after(slice(x, x + 1))[0])
+    y = behind + int(np.argmin(queue.deq_end[behind:]))
+    vx, vy = shown(int(history.value[queue.enq[x]])), shown(int(history.value[queue.enq[y]]))
     ops = unique_ops(int(queue.enq[x]), int(queue.enq[y]), int(queue.deq[y]), int(queue.deq[x]))
     line = (
         f"{vx} was in the queue at {seconds(history, int(queue.enq_end[x]))}, before {vy} was sent, "
@@ -220,18 +229,24 @@ def _order(history: History, queue: _Queue) -> Violation | None:
     return Violation("reordered", f"{vy} overtook {vx}, which was sent before it", ops, [line])
 
 
-def _drained(history: History, queue: _Queue, at: Ints, took: Ints, position: Ints, enq: Ints) -> Violation | None:
+def _drained(history: History, queue: _Queue, got: Deliveries, at: Rows) -> Violation | None:
     """Values in the wrong order within one drain: each must not have been sent before all earlier ones began."""
-    for drain in np.unique(took[position > 0]).tolist():
-        mine = np.flatnonzero(took == drain)
-        values = at[mine[np.argsort(position[mine])]]
-        latest = np.maximum.accumulate(history.start[enq[values]])
-        bad = np.flatnonzero(history.end[enq[values[1:]]] < latest[:-1])
+    if got.listed is None:
+        return None
+    bounds = [0, *(np.flatnonzero(got.op[1:] != got.op[:-1]) + 1).tolist(), len(at)]
+    for begin, end in pairwise(bounds):
+        if end - begin < 2:
+            continue
+        values = at[begin:end]
+        latest = np.maximum.accumulate(queue.enq_start[values])
+        bad = np.flatnonzero(history.end[queue.enq[values[1:]]] < latest[:-1])
         if len(bad):
-            x = int(enq[values[bad[0] + 1]])
-            y = int(enq[values[: bad[0] + 1]][np.argmax(history.start[enq[values[: bad[0] + 1]]])])
-            summary = f"{shown(int(history.value[y]))} overtook {shown(int(history.value[x]))} within one drain"
-            return Violation("reordered", summary, unique_ops(x, y, drain), ["the other was sent first"])
+            x = values[bad[0] + 1]
+            y = values[np.argmax(queue.enq_start[values[: bad[0] + 1]])]
+            names = [shown(int(history.value[queue.enq[v]])) for v in (y, x)]
+            ops = unique_ops(int(queue.enq[x]), int(queue.enq[y]), int(got.op[begin]))
+            summary = f"{names[0]} overtook {names[1]} within one drain"
+            return Violation("reordered", summary, ops, ["the other was sent first"])
     return None
 
 
@@ -240,9 +255,10 @@ def _empty(history: History, queue: _Queue) -> Violation | None:
     if not len(queue.empties):
         return None
     inside = queue.enq_end < queue.deq_start
-    begin, until, owner = queue.enq_end[inside], queue.deq_start[inside], np.flatnonzero(inside)
-    order = np.argsort(begin, kind="stable")
-    begin, until, owner = begin[order], until[order], owner[order]
+    order = np.argsort(queue.enq_end[inside], kind="stable")
+    owner = rows_of(inside)[order]
+    begin, until = take(queue.enq_end, owner), take(queue.deq_start, owner)
+    del order
     reach = np.maximum.accumulate(until) if len(until) else until
     fresh = np.append(True, begin[1:] >= reach[:-1]) if len(begin) else np.zeros(0, dtype=np.bool_)
     first = np.flatnonzero(fresh)  # runs of overlapping open intervals
@@ -258,7 +274,7 @@ def _empty(history: History, queue: _Queue) -> Violation | None:
     op = int(queue.empties[bad[0]])
     held = np.flatnonzero((begin < history.start[op]) & (until > history.start[op]))
     x = int(owner[held[np.argmax(until[held])]]) if len(held) else int(owner[0])
-    value = shown(int(queue.values[x]))
+    value = shown(int(history.value[queue.enq[x]]))
     line = f"from {seconds(history, int(queue.enq_end[x]))} on {value} was in the queue, then others, without a break"
     if queue.deq[x] < 0:
         line = f"from {seconds(history, int(queue.enq_end[x]))} on {value} was in the queue, and nobody took it"

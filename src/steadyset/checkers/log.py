@@ -7,81 +7,23 @@ new session begins where it likes. A delivery whose session ends in "redelivered
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import numpy as np
 
-from steadyset.checkers.adds import Adds, in_order, passes
-from steadyset.checkers.base import DATA_MAX, Violation, among, by_key, conclude, listed, one_key, shown, unique_ops
+from steadyset.checkers.adds import Adds
+from steadyset.checkers.base import DATA_MAX, Violation, among, conclude, keys, listed, shown, unique_ops
+from steadyset.checkers.deliveries import Deliveries
 from steadyset.checkers.log_order import first_of, inversion, offset_violation, redelivered
+from steadyset.checkers.places import passes, rows_of, where
 from steadyset.errors import UsageError
 from steadyset.history import INFO, NIL, OK, History
-from steadyset.history.columns import Ints, Mask
+from steadyset.history.columns import Ints, Mask, Rows
 from steadyset.verdict import Judgement
 
 DUPLICATES: Final = ("never", "flagged", "allowed")
 DELIVERING: Final = ("dequeue", "drain", "poll")
-
-
-@dataclass
-class Deliveries:
-    """Every delivered value of one key, in the order of the asking, which is each consumer's own."""
-
-    op: Ints
-    value: Ints
-    offset: Ints  # NIL where the answer has none
-
-    @classmethod
-    def build(cls, history: History, ops: Ints) -> Deliveries:
-        """From the successful dequeues, drains and polls of one key."""
-        if not in_order(history.start, ops):  # by time, hence by time within each consumer
-            ops = ops[np.argsort(history.start[ops], kind="stable")]
-        single, polls = history.is_f("dequeue"), history.is_f("poll")
-        wide = ops[~single[ops]]
-        room = len(ops) + int(np.maximum(history.list_end[wide] - history.list_start[wide], 0).sum())
-        offset = np.full(room, NIL) if polls[wide].any() else _no_offset(room)
-        found = cls(np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64), offset)
-        size = 0
-        for some in map(ops.__getitem__, passes(len(ops))):
-            done = 0
-            for at in [*np.flatnonzero(~single[some]).tolist(), len(some)]:
-                if done < at:
-                    size = found._add_single(size, some[done:at], history)
-                done = at + 1
-                if at < len(some):
-                    size = found._add_list(size, int(some[at]), history, offsets=bool(polls[some[at]]))
-        return found.pick(slice(size))
-
-    def _add_single(self, size: int, ops: Ints, history: History) -> int:
-        """Put the values of dequeues behind the first `size`; returns how many there are then."""
-        value = history.value[ops]
-        there = value != NIL
-        end = size + int(np.count_nonzero(there))
-        self.op[size:end] = ops[there]
-        self.value[size:end] = value[there]
-        return end
-
-    def _add_list(self, size: int, op: int, history: History, *, offsets: bool) -> int:
-        """The same of a drain, or of a poll, whose values have offsets between them."""
-        values = history.values(op)
-        got = values[1::2] if offsets else values
-        end = size + len(got)
-        self.op[size:end] = op
-        self.value[size:end] = got
-        if offsets:
-            self.offset[size:end] = values[::2][: len(got)]
-        return end
-
-    def pick(self, mask: Ints | Mask | slice) -> Deliveries:
-        """These deliveries alone."""
-        return Deliveries(self.op[mask], self.value[mask], self.offset[mask])
-
-
-def _no_offset(count: int) -> Ints:
-    """`count` times NIL, in the memory of one."""
-    return np.broadcast_to(np.int64(NIL), count)
 
 
 @dataclass
@@ -124,12 +66,7 @@ class DurableLog:
             raise UsageError(f"durable-log: no such mode {self.duplicates!r}", expected=f"one of {DUPLICATES}")
         report = _Report()
         violations: list[Violation | None] = []
-        mine = history.is_f("enqueue", *DELIVERING)
-        keys: Iterable[tuple[int, Ints | None]] = [(0, None)]  # every op
-        if mine.any() and not one_key(history):
-            keys = by_key(history, np.flatnonzero(mine))
-        del mine
-        for _, ops in keys:
+        for ops in keys(history, history.is_f("enqueue", *DELIVERING)):
             violations += self._check_key(history, ops, report)
         data = {
             "lost": report.lost[:DATA_MAX],
@@ -148,21 +85,15 @@ class DurableLog:
         answered = among(delivering & (history.outcome == OK), ops)
         vanished = among(delivering & (history.outcome == INFO), ops)
         got = Deliveries.build(history, answered)
-        at = adds.find(got.value)
+        at = got.places(adds.places)
         found: list[Violation | None] = []
-        if not len(at) or at.min() >= 0:
-            strange = np.flatnonzero(~adds.maybe[at])
-        else:
-            strange = (
-                np.flatnonzero((at < 0) | ~adds.maybe[np.maximum(at, 0)]) if len(adds.values) else np.arange(len(at))
-            )
+        strange = rows_of(_strange(adds, at))
         if len(strange):
             at_first = strange[:1] if (at[strange] < 0).all() else strange[at[strange] >= 0][:1]
-            found.append(adds.intruder(history, int(got.op[at_first[0]]), got.value[at_first], at[at_first]))
-        if len(strange):
+            found.append(adds.intruder(int(got.op[at_first[0]]), got.value(at_first), at[at_first]))
             known = np.delete(np.arange(len(at)), strange)
             got, at = got.pick(known), at[known]
-        first = first_of(at, len(adds.values))
+        first = first_of(at, len(adds))
         taken = first >= 0
         delivered = int(np.count_nonzero(taken))
         counts = report.counts
@@ -185,8 +116,8 @@ class DurableLog:
         adds: Adds,
         got: Deliveries,
         taken: Mask,
-        answered: Ints,
-        vanished: Ints,
+        answered: Rows,
+        vanished: Rows,
         report: _Report,
     ) -> Violation | None:
         missing = np.flatnonzero(adds.acked & ~taken)
@@ -199,7 +130,7 @@ class DurableLog:
         # a queue: empty, said an answer that was asked for after the acknowledgement
         proofs = _empty(history, answered)
         proof = int(proofs[np.argmax(history.start[proofs])]) if len(proofs) else -1
-        overdue = missing[adds.end[missing] < history.start[proof]] if proof >= 0 else missing[:0]
+        overdue = missing[adds.end(missing) < history.start[proof]] if proof >= 0 else missing[:0]
         took_some = vanished[~history.is_f("poll")[vanished]]
         owed = overdue[~np.isin(overdue, passed)]
         excuses = len(owed) if history.is_f("drain")[took_some].any() else min(len(owed), len(took_some))
@@ -212,9 +143,9 @@ class DurableLog:
                 missed = f"{open_} acknowledged messages were not delivered"
                 report.undecided = f"{missed}, and no later answer shows that the queue was empty"
             return None
-        report.lost += adds.values[lost].tolist()
+        report.lost += adds.value(lost).tolist()
         op = int(adds.op[lost[0]])
-        lines = [f"lost: {listed(adds.values[lost])}"]
+        lines = [f"lost: {listed(adds.value(lost))}"]
         if len(passed):
             later = int(got.op[np.argmax(got.offset)])
             ops = [op, later]
@@ -229,10 +160,10 @@ class DurableLog:
         return Violation("lost", f"{len(lost)} acknowledged messages are lost", unique_ops(*ops), lines)
 
     def _duplicate(
-        self, history: History, adds: Adds, got: Deliveries, at: Ints, vanished: Ints, report: _Report
+        self, history: History, adds: Adds, got: Deliveries, at: Rows, vanished: Rows, report: _Report
     ) -> Violation | None:
         queue = got.offset == NIL  # reading a log again is no duplicate; two offsets of one value are
-        delivered = np.bincount(at[queue], minlength=len(adds.values))
+        delivered = np.bincount(at[queue], minlength=len(adds))
         more = np.flatnonzero(queue & (delivered > 1)[at])
         order = more[np.lexsort((history.start[got.op[more]], at[more]))]
         again = np.flatnonzero(at[order][1:] == at[order][:-1]) + 1
@@ -247,7 +178,7 @@ class DurableLog:
             lost_between = np.searchsorted(losses, history.end[other]) > np.searchsorted(losses, history.start[one])
             excused = bool(flagged[order[n]]) or bool(lost_between) or attempts > 1
             if self.duplicates == "never" or not excused:
-                value = shown(int(adds.values[at[order[n]]]))
+                value = shown(int(adds.value(at[order[n : n + 1]])[0]))
                 line = "the second delivery is not flagged as one, and no consumer was lost between them"
                 if self.duplicates == "never":
                     line = "a message was to be delivered exactly once"
@@ -256,30 +187,39 @@ class DurableLog:
         return None
 
 
-def _empty(history: History, answered: Ints) -> Ints:
+def _empty(history: History, answered: Rows) -> Rows:
     """Those of the answers that say the queue is empty: a dequeue of nothing, a drain, a last poll of nothing."""
     dequeue, drain, poll = (history.code("f", name) for name in ("dequeue", "drain", "poll"))
     final = history.code("session", "final")
-    found = []
-    for some in map(answered.__getitem__, passes(len(answered))):
+
+    def holds(some: Rows) -> Mask:
         f = history.f[some]
-        empty = (f == drain) | ((f == dequeue) & (history.value[some] == NIL))
+        empty: Mask = (f == drain) | ((f == dequeue) & (history.value[some] == NIL))
         polls = f == poll
         if final >= 0 and polls.any():
             empty |= polls & (history.session[some] == final) & (history.list_end[some] <= history.list_start[some])
-        found.append(some[empty])
-    return np.concatenate(found) if found else answered
+        return empty
+
+    return where(answered, holds)
 
 
-def _early(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
+def _strange(adds: Adds, at: Rows) -> Mask:
+    """Which deliveries are of nothing that anybody tried to add, or of what was refused."""
+    found = np.ones(len(at), dtype=np.bool_)
+    for some in passes(len(at) if len(adds) else 0):
+        found[some] = (at[some] < 0) | ~adds.maybe[at[some]]
+    return found
+
+
+def _early(history: History, adds: Adds, got: Deliveries, at: Rows) -> Violation | None:
     for some in passes(len(at)):
-        early = np.flatnonzero(history.end[got.op[some]] < adds.start[at[some]])
+        early = np.flatnonzero(history.end[got.op[some]] < adds.start(at[some]))
         if len(early):
             i = some.start + int(early[0])
             break
     else:
         return None
-    summary = f"{shown(int(got.value[i]))} was delivered before it was sent"
+    summary = f"{shown(int(got.value(slice(i, i + 1))[0]))} was delivered before it was sent"
     return Violation(
         "read from the future", summary, [int(got.op[i]), int(adds.op[at[i]])], ["the delivery came first"]
     )

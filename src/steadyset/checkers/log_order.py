@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
-from steadyset.checkers.adds import Adds, passes
+from steadyset.checkers.adds import Adds
 from steadyset.checkers.base import Violation, shown, unique_ops
+from steadyset.checkers.deliveries import Deliveries
+from steadyset.checkers.places import passes, row_type
 from steadyset.checkers.zones import keyed, narrow
 from steadyset.history import NIL, History
-from steadyset.history.columns import Codes, Ints, Mask
+from steadyset.history.columns import Ints, Mask, Rows
 
 REDELIVERED: Final = "redelivered"
 
-if TYPE_CHECKING:
-    from steadyset.checkers.log import Deliveries
 
-
-def redelivered(history: History, ops: Ints) -> Mask:
+def redelivered(history: History, ops: Rows) -> Mask:
     """Which of the deliveries `ops` the broker flagged as second ones."""
     flagged = np.array([name.endswith(REDELIVERED) for name in history.names["session"]] or [False])
     if not flagged.any():
@@ -26,14 +25,14 @@ def redelivered(history: History, ops: Ints) -> Mask:
     return flagged[history.session[ops]]
 
 
-def offset_violation(history: History, adds: Adds, got: Deliveries, at: Ints) -> Violation | None:
+def offset_violation(history: History, adds: Adds, got: Deliveries, at: Rows) -> Violation | None:
     """Two values at one offset, one value at two offsets, polls that go back or skip what is there."""
     said = np.zeros(0, np.int64)
     if history.result.strides != (0,) or (len(history) and history.result[0] != NIL):  # else no answer has one
         said = np.flatnonzero(adds.acked & (history.result[adds.op] != NIL))
     has = np.flatnonzero(got.offset != NIL)
     offset = np.concatenate([history.result[adds.op[said]], got.offset[has]])
-    value = np.concatenate([adds.values[said], got.value[has]])
+    value = np.concatenate([adds.value(said), got.value(has)])
     source = np.concatenate([adds.op[said], got.op[has]])
     if not len(offset):
         return None
@@ -78,7 +77,7 @@ def _polls(history: History, got: Deliveries, has: Ints, known: Ints) -> Violati
     return None
 
 
-def inversion(history: History, adds: Adds, got: Deliveries, at: Ints, first: Codes | Ints) -> Violation | None:
+def inversion(history: History, adds: Adds, got: Deliveries, at: Rows, first: Rows) -> Violation | None:
     """First deliveries of one producer's messages in another order than it sent them.
 
     `first` is `first_of(at)`. Where the first delivery known is flagged as a second one, the true first was lost with
@@ -87,13 +86,13 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints, first: Co
     again = redelivered(history, got.op)
     if again.any():
         got, at = got.pick(~again), at[~again]
-        first = first_of(at, len(adds.values))
+        first = first_of(at, len(adds))
     if not len(at):
         return None
-    before_all = before_own = np.zeros(0, dtype=np.int64)
-    for some in passes(len(adds.values)):
-        value = adds.sent[some]
-        value = value[(first[value] >= 0) & (adds.attempts[value] == 1)]
+    before_all: Rows = np.zeros(0, dtype=np.int64)
+    before_own = before_all
+    for sent in adds.as_sent():
+        value = sent[(first[sent] >= 0) & (adds.attempts[sent] == 1)]
         bad, before_all = _overtaken(history, adds, got, first, np.concatenate([before_all, value]))
         if bad is None:
             bad, before_own = _consumed(history, adds, got, first, np.concatenate([before_own, value]))
@@ -102,17 +101,17 @@ def inversion(history: History, adds: Adds, got: Deliveries, at: Ints, first: Co
     return None
 
 
-def first_of(at: Ints, values: int) -> Codes | Ints:
+def first_of(at: Rows, values: int) -> Rows:
     """Each value's first delivery (-1: none); deliveries are in order of their asking."""
-    first: Codes | Ints = np.full(values, -1, dtype=np.int32) if len(at) < 2**31 else np.full(values, -1)
+    first = np.full(values, -1, dtype=row_type(len(at)))
     for some in reversed([*passes(len(at))]):
         first[at[some][::-1]] = np.arange(some.stop, some.start, -1) - 1
     return first
 
 
 def _overtaken(
-    history: History, adds: Adds, got: Deliveries, first: Codes | Ints, value: Ints
-) -> tuple[tuple[int, int] | None, Ints]:
+    history: History, adds: Adds, got: Deliveries, first: Rows, value: Rows
+) -> tuple[tuple[int, int] | None, Rows]:
     """Across consumers: a delivery that was over before that of an earlier message of its producer began.
 
     `value` is in order of sending; also returns those of them that later messages are still to be compared with.
@@ -120,7 +119,7 @@ def _overtaken(
     producer = history.process[adds.op[value]]
     order = np.argsort(narrow(producer), kind="stable")
     value, producer = value[order], producer[order]
-    op = got.op[first[value]]
+    op = got.op[first[value]].astype(np.intp)  # NumPy would widen it at each use
     begin, finish = keyed(producer, history.start[op], history.end[op], overwrite=True)
     latest = np.maximum.accumulate(begin)
     bad = np.flatnonzero(finish[1:] < latest[:-1]) + 1
@@ -132,10 +131,10 @@ def _overtaken(
 
 
 def _consumed(
-    history: History, adds: Adds, got: Deliveries, first: Codes | Ints, value: Ints
-) -> tuple[tuple[int, int] | None, Ints]:
+    history: History, adds: Adds, got: Deliveries, first: Rows, value: Rows
+) -> tuple[tuple[int, int] | None, Rows]:
     """Within one consumer: by the order in which it got them. Parameters and answer as of `_overtaken`."""
-    lead = first[value]
+    lead = first[value].astype(np.intp)
     consumer, producer = history.process[got.op[lead]], history.process[adds.op[value]]
     group = np.lexsort((narrow(consumer), narrow(producer)))
     value, lead, consumer, producer = value[group], lead[group], consumer[group], producer[group]
@@ -151,10 +150,8 @@ def _lasts(same: Mask, count: int) -> Mask:
     return np.append(~same, True)[:count]
 
 
-def _inverted(
-    history: History, adds: Adds, got: Deliveries, first: Codes | Ints, earlier: int, later: int
-) -> Violation:
-    names = shown(int(adds.values[earlier])), shown(int(adds.values[later]))
+def _inverted(history: History, adds: Adds, got: Deliveries, first: Rows, earlier: int, later: int) -> Violation:
+    names = [shown(int(value)) for value in adds.value(np.array([earlier, later]))]
     ops = unique_ops(int(adds.op[earlier]), int(adds.op[later]), int(got.op[first[later]]), int(got.op[first[earlier]]))
     line = f"process {int(history.process[adds.op[earlier]])} sent {names[0]} first"
     return Violation(

@@ -10,7 +10,7 @@ import numpy as np
 from steadyset.checkers.adds import Adds, Walk
 from steadyset.checkers.base import Violation, by_key, conclude, listed, unique_ops
 from steadyset.history import OK, History
-from steadyset.history.columns import Ints
+from steadyset.history.columns import Ints, Rows
 from steadyset.verdict import Judgement
 
 
@@ -43,8 +43,8 @@ class LinearizableSet:
     def _check_key(self, history: History, add_ops: Ints, reads: Ints, counts: dict[str, Any]) -> Violation | None:
         adds = Adds.build(history, add_ops)
         sizes = history.list_end[reads] - history.list_start[reads]
-        seen = np.zeros(len(adds.values), dtype=np.bool_)
-        stamp = np.zeros(len(adds.values), dtype=np.int64)
+        seen = np.zeros(len(adds), dtype=np.bool_)
+        stamp = np.zeros(len(adds), dtype=np.int64)
         walk, fallback = Walk(history), None
         size, previous = 0, -1  # of the largest set so far, and a read that returned it
         counts["reads"] += len(reads)
@@ -55,7 +55,7 @@ class LinearizableSet:
             values = history.values(read)
             counts["values_read"] += len(values)
             at = adds.find(values)
-            strange = adds.intruder(history, read, values, at)
+            strange = adds.intruder(read, values, at)
             if strange is not None and not strange.needs_all:
                 return strange
             fallback = fallback or strange
@@ -64,7 +64,7 @@ class LinearizableSet:
             stamp[at] = np.arange(len(at))
             twice = np.flatnonzero(stamp[at] != np.arange(len(at)))
             if len(twice):
-                value = int(adds.values[at[twice[0]]])
+                value = int(adds.value(at[twice])[0])
                 return Violation(
                     "duplicate", f"{value} was read twice in one read", [read], ["a set holds a value once"]
                 )
@@ -75,7 +75,7 @@ class LinearizableSet:
                 extra = at[~known]
                 violation = self._not_a_chain(history, adds, previous, read, missing, extra)
             new = at[~known]
-            if violation is None and not walk.place(adds.op[new], adds.start[new], adds.end[new]):
+            if violation is None and not walk.place(adds.op[new], adds.start(new), adds.end(new)):
                 violation = walk.violation(
                     "lost or stale read", "an add was acknowledged before a read that lacks it", previous
                 )
@@ -84,24 +84,24 @@ class LinearizableSet:
                 violation = walk.violation("read from the future", "a value was read before it was added", read)
             seen[new] = True
             size, previous = max(size, len(at)), read
-        absent = adds.acked & ~seen
+        absent = np.flatnonzero(adds.acked & ~seen)
         counts["unknown"] += int((adds.maybe & ~adds.acked).sum())
         counts["unknown_observed"] += int((adds.maybe & ~adds.acked & seen).sum())
-        if violation is None and not walk.place(adds.op[absent], adds.start[absent], adds.end[absent]):
-            lost = adds.values[absent][adds.end[absent] < walk.now]
+        if violation is None and not walk.place(adds.op[absent], adds.start(absent), adds.end(absent)):
+            lost = adds.value(absent[adds.end(absent) < walk.now])
             violation = walk.violation(
                 "lost", f"{len(lost)} acknowledged adds are in no later read: {listed(lost)}", previous
             )
         return violation or fallback
 
     @staticmethod
-    def _not_a_chain(history: History, adds: Adds, previous: int, read: int, missing: Ints, extra: Ints) -> Violation:
-        lacks = adds.values[missing]
+    def _not_a_chain(history: History, adds: Adds, previous: int, read: int, missing: Ints, extra: Rows) -> Violation:
+        lacks = adds.value(missing)
         if not len(extra):
             kind, summary = "shrunk", f"a read lacks {listed(lacks)}, which another read of no greater size holds"
         else:
             kind = "long fork"
-            summary = f"one read holds {listed(lacks)} but not {listed(adds.values[extra])}, another the reverse"
+            summary = f"one read holds {listed(lacks)} but not {listed(adds.value(extra))}, another the reverse"
         adders = [int(adds.op[missing[0]])] + [int(adds.op[i]) for i in extra[:1]]
         return Violation(
             kind, summary, unique_ops(*adders, previous, read), ["no single order of adds explains both reads"]

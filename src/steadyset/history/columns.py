@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ NAMED: Final = ("f", "key", "session", "server", "error")  # columns of codes in
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.signedinteger[Any]]  # row numbers, in the fewer bytes where they fit
 
 
 @dataclass(frozen=True)
