@@ -12,6 +12,7 @@ from steadyset.wait import wait_for
 
 KEYS = ("k0", "k1", "k2", "k3")
 LISTS = ("list",)
+ADDS = 0.6
 FINAL_READ_S = 90.0  # until somebody has answered the final reads
 RECONNECT_EVERY = 20  # ops through the Service before a fresh connection shows where it leads now
 
@@ -36,7 +37,9 @@ class StoreClient(Protocol):
 class StoreUser(WorkloadUser):
     """The first users keep a session to one member each, all others go through the Service `params["primary"]`.
 
-    A subclass says how to open a client of an endpoint, and what to prepare.
+    A subclass says how to open a client of an endpoint, and what to prepare. Of the ops `params["adds"]` (a share)
+    append to the list; of the rest half are reads, the others writes and compare-and-sets of the first
+    `params["registers"]` registers: few of both make many users meet on one.
     """
 
     abstract = True
@@ -66,13 +69,15 @@ class StoreUser(WorkloadUser):
         if not self.direct and self.sent % RECONNECT_EVERY == 0:
             self.client.close()
         self.session = f"{self.route}#{self.client.generation}" if self.direct else self.route
+        adds = float(Shared.params.get("adds", ADDS))
         dice = self.random.random()
-        if dice < 0.6:
+        if dice < adds:
             return Op("add", LISTS[0], Shared.recorder.next_value())
-        key = self.random.choice(KEYS)
-        if dice < 0.8:
+        key = self.random.choice(KEYS[: int(Shared.params.get("registers", len(KEYS)))])
+        dice = (dice - adds) / (1 - adds)
+        if dice < 0.5:
             return Op("read", key)
-        if dice < 0.9 or key not in self.known:
+        if dice < 0.75 or key not in self.known:
             return Op("write", key, Shared.recorder.next_value())
         return Op("cas", key, self.known[key], Shared.recorder.next_value())
 

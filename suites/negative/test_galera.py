@@ -6,8 +6,9 @@ from steadyset.chaos.faults.network_partition import FAULT as NETWORK_PARTITION
 from steadyset.chaos.faults.pod_kill import FAULT as POD_KILL
 
 pytestmark = [pytest.mark.control, pytest.mark.stacks("galera")]
-RACERS = 12  # users: two of them must meet on one register
-RACED_OPS = 2000
+WRITES = {"users": 12, "rate_ops_s": 40.0, "adds": 0.9}  # some of them come after the last flush of any member
+RACE = {"users": 12, "rate_ops_s": 40.0, "registers": 1, "adds": 0.1}  # two of them must meet on one register
+RACED_OPS = 3000
 RACE_DEADLINE_S = 120.0
 
 
@@ -21,7 +22,7 @@ def test_crash_of_all_members_before_a_flush(stack, observer, load, chaos, repor
     read every key back.
     """
     report.expect("FAIL", rule="set-durability")
-    with load.run() as history:
+    with load.run(**WRITES) as history:
         report.claims(stack.claims(history.relative), replacements_min=0, creations_min=0)
         with chaos.inject(POD_KILL, "all", mode="sigkill", max_pods="all"):
             stack.wait_for_steady_state(deadline_s=stack.deadlines.recovery_s)
@@ -54,10 +55,10 @@ def test_halves_that_ignore_a_split_brain(stack, observer, load, chaos, report):
 def test_updates_of_what_a_snapshot_never_saw(stack, observer, load, report):
     """Goal: compare-and-sets that overwrite what their transaction never saw are found.
 
-    Method: no fault; many users read, compare and update a few registers, each in one transaction.
+    Method: no fault; many users read, compare and update one register, each in one transaction.
     """
     report.expect("FAIL", rule="linearizable-register")
-    with load.run(users=RACERS) as history:
+    with load.run(**RACE) as history:
         report.claims(stack.claims(history.relative, transitions_min=0), replacements_min=0, creations_min=0)
         history.wait_for_acknowledged(RACED_OPS, deadline_s=RACE_DEADLINE_S)
         history.read_back()

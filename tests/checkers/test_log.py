@@ -57,6 +57,17 @@ def test_violations_are_named(kind: str, ops: list[Op]) -> None:
     assert 1 <= len(found.data["witness_ops"]) <= 4
 
 
+def test_an_empty_poll_proves_nothing_unless_it_is_a_last_one() -> None:
+    """Goal: a consumer that has caught up for the moment does not show that a message is lost."""
+    ops = [*GOOD_LOG[:2], _send(12, 3, process=1), GOOD_LOG[2]]
+    caught_up = history_of([*ops, _poll(30)])
+    for code in (0, -1):  # sessions that were told, and none
+        caught_up.session[:] = code
+        found = DurableLog().check(caught_up)
+        assert (found.verdict, found.data["undelivered"]) == (Verdict.INVALID, 1)
+    assert DurableLog().check(history_of([*ops, _poll(30, session="final")])).verdict == Verdict.FAIL
+
+
 def test_a_redelivery_that_came_first_says_nothing_of_order() -> None:
     """Goal: a message whose first delivery was lost with its consumer comes late, flagged."""
     late = [_send(0, 1), _send(10, 2), _take(20, 2), _take(30, 1, session="direct:a redelivered")]
