@@ -245,12 +245,12 @@ def among(mask: Mask, ops: Ints | None) -> Rows:
     return rows_of(mask) if ops is None or len(ops) == len(mask) else ops[mask[ops]]
 
 
-def keys(history: History, mine: Mask) -> Iterator[Ints | None]:
-    """For each key that occurs in these ops its own of them; None, meaning all ops, where there is but one key."""
-    if not mine.any() or len(history.names["key"]) <= 1 or (history.key == history.key[:1]).all():
+def keys(history: History, *names: str) -> Iterator[Ints | None]:
+    """For each key of ops with these functions its own of them; None, meaning all ops, where there is but one key."""
+    if len(history.names["key"]) <= 1 or (history.key == history.key[:1]).all():
         yield None
     else:
-        yield from (ops for _, ops in by_key(history, np.flatnonzero(mine)))
+        yield from (ops for _, ops in by_key(history, np.flatnonzero(history.is_f(*names))))
 
 
 def by_key(history: History, ops: Ints) -> Iterator[tuple[int, Ints]]:

@@ -56,7 +56,7 @@ class FifoQueue:
         counts = {"enqueues": 0, "dequeues": 0, "unknown": 0, "unknown_observed": 0}
         violations = []
         undecided = ""
-        for ops in keys(history, history.is_f(*KINDS)):
+        for ops in keys(history, *KINDS):
             violation, reason = self._check_key(history, ops, counts)
             violations.append(violation)
             undecided = undecided or reason
@@ -202,8 +202,9 @@ def _order(history: History, queue: _Queue) -> Violation | None:
         return np.searchsorted(queue.enq_start, queue.enq_end[some], side="right")
 
     bad = np.zeros(len(queue.enq), dtype=np.bool_)
-    for some in passes(len(bad)):
-        bad[some] = queue.deq_start[some] > soonest[after(some)]
+    for some in passes(len(bad)):  # `soonest` never falls: who comes before the next one's need not be looked up
+        late = np.flatnonzero(queue.deq_start[some] > soonest[some.start + 1 : some.stop + 1]) + some.start
+        bad[late] = queue.deq_start[late] > soonest[after(late)]
     never = np.flatnonzero(bad & (queue.deq < 0))
     if len(never):  # unknown dequeues may have taken them, each one of them, in time
         never = never[np.argsort(soonest[after(never)], kind="stable")]

@@ -66,7 +66,7 @@ class DurableLog:
             raise UsageError(f"durable-log: no such mode {self.duplicates!r}", expected=f"one of {DUPLICATES}")
         report = _Report()
         violations: list[Violation | None] = []
-        for ops in keys(history, history.is_f("enqueue", *DELIVERING)):
+        for ops in keys(history, "enqueue", *DELIVERING):
             violations += self._check_key(history, ops, report)
         data = {
             "lost": report.lost[:DATA_MAX],
