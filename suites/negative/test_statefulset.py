@@ -94,6 +94,7 @@ def test_a_rogue_scales_down_beside_an_unready_member(space, report):
     web.wait_ready()
     web.hurt(0)
     hurt = time.monotonic()
+    space.until("the controller has seen it", lambda: web.status.get("readyReplicas", 0) == 1)
     web.scale(1)
     web.wait_observed()
     space.until("member 0 has been unready for a while", lambda: time.monotonic() - hurt > LAG_S)
@@ -109,6 +110,7 @@ def test_a_quota_delays_a_burst(space, report):
     space.create({"kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}})
     space.until("the quota counts", lambda: (space.read("ResourceQuota", "one") or {}).get("status", {}).get("hard"))
     web = space.statefulset(replicas=2, policy="Parallel", volumes=False)
+    space.until("the set was seen", lambda: web.seen)  # the rule counts from then
     asked = time.monotonic()
     space.until("member 0 exists", lambda: web.pod(0) in web.pods() or web.pod(1) in web.pods())
     space.until("the burst is over", lambda: time.monotonic() - asked > SHORT_S)

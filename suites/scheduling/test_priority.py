@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from steadyset.chaos.kube import RefusedError, is_ready
-from steadyset.fixtures.conformance.volumes import cluster_wide, pod_manifest, ready_pod, told, unschedulable
+from steadyset.fixtures.conformance.volumes import cluster_wide, gone, pod_manifest, ready_pod, told, unschedulable
 from steadyset.fixtures.scenario import NotTestedError
 
 JSON_PATCH = "application/json-patch+json"
@@ -37,6 +37,21 @@ def _pod(space, name, resource, priority, **spec):
     return manifest
 
 
+def _create(space, name, resource, priority):
+    """Create the pod as soon as the API server's admission has heard of its class, which it does by a watch."""
+    manifest = _pod(space, name, resource, priority)
+
+    def admitted():
+        try:
+            return space.create(manifest)
+        except RefusedError as error:
+            if "no PriorityClass with name" not in error.message:
+                raise
+            return None
+
+    space.until(f"pod {name} is admitted", admitted)
+
+
 @contextmanager
 def _classes(space, **important):
     low = {"kind": "PriorityClass", "metadata": {"name": "low"}, "value": 10}
@@ -53,13 +68,13 @@ def test_preemption(space, report):
     """
     with _slots(space, 2) as (node, resource), _classes(space) as (low, high):
         for name, priority in (("low", low), ("high", high)):
-            space.create(_pod(space, name, resource, priority))
+            _create(space, name, resource, priority)
             ready_pod(space, name)
         uid = space.view.get("Pod", "high")["metadata"]["uid"]
-        space.create(_pod(space, "important", resource, high))
+        _create(space, "important", resource, high)
         ready_pod(space, "important")
         told(space, "low", "Preempted")
-        report.promise("the lesser one is gone", expected=None, seen=space.view.get("Pod", "low"))
+        gone(space, "Pod", "low")  # its place is free as soon as it has ended
         seen = (space.view.get("Pod", "high") or {"metadata": {"uid": ""}})["metadata"]["uid"]
         report.promise("the equal one runs on", expected=uid, seen=seen)
         scheduled = space.view.get("Pod", "important")["spec"]["nodeName"]
@@ -73,9 +88,9 @@ def test_never_preempts(space, report):
     Method: a node with one place, taken by a low pod; a high pod that never preempts comes; delete the low one.
     """
     with _slots(space, 1) as (_, resource), _classes(space, preemptionPolicy="Never") as (low, high):
-        space.create(_pod(space, "low", resource, low))
+        _create(space, "low", resource, low)
         ready_pod(space, "low")
-        space.create(_pod(space, "patient", resource, high))
+        _create(space, "patient", resource, high)
         unschedulable(space, "patient")
         report.promise("the lesser one runs on", expected=True, seen=is_ready(space.view.get("Pod", "low")))
         space.delete("Pod", "low")

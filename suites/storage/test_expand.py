@@ -12,7 +12,6 @@ from steadyset.fixtures.conformance.volumes import (
     make_claim,
     ready_pod,
     run_pod,
-    volume,
 )
 from steadyset.fixtures.scenario import NotTestedError
 
@@ -58,7 +57,7 @@ def test_under_load(space, report):
     report.promise("the pod is the same", expected=uid, seen=pod["metadata"]["uid"])
     restarts = pod["status"]["containerStatuses"][0]["restartCount"]
     report.promise("its container was not restarted", expected=0, seen=restarts)
-    size = volume(space, bound(space))["spec"]["capacity"]["storage"]
+    size = space.need("PersistentVolume", bound(space))["spec"]["capacity"]["storage"]
     report.promise("the volume says so too", expected=AFTER, seen=size)
     space.data.read_back()
 

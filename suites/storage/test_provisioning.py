@@ -18,6 +18,7 @@ from steadyset.fixtures.conformance.volumes import (
     static_volume,
     told,
     volume,
+    volume_phase,
 )
 from steadyset.fixtures.scenario import NotTestedError
 
@@ -35,7 +36,8 @@ def test_binding_modes(space, report, mode):
             bound(space)
         else:
             told(space, "data", "WaitForFirstConsumer")
-            report.promise("nothing is bound before a pod wants it", expected="Pending", seen=phase(space, "data"))
+            seen = space.need("PersistentVolumeClaim", "data")["status"]["phase"]
+            report.promise("nothing is bound before a pod wants it", expected="Pending", seen=seen)
         node = space.nodes()[-1]
         run_pod(space, "web", claim="data", node=node)
         spec = volume(space, bound(space))["spec"]
@@ -81,10 +83,12 @@ def test_static_volumes(space, report):
     reserved = {"namespace": space.name, "name": "somebody"}
     with (
         static_volume(space, "small"),
-        static_volume(space, "reserved", size="40Mi", claimRef=reserved),
+        static_volume(space, "reserved", size="40Mi", claimRef=reserved) as kept,
         static_volume(space, "fits", size="60Mi") as fits,
-        static_volume(space, "large", size="100Mi"),
+        static_volume(space, "large", size="100Mi") as large,
     ):
+        made = (kept, fits, large)  # the controller chooses among those that it has called Available
+        space.until("all are Available", lambda: all(volume_phase(space, name) == "Available" for name in made))
         make_claim(space, storage_class=space.name, size="30Mi")
         report.promise("the smallest free one that is large enough", expected=fits, seen=bound(space))
         make_claim(space, "huge", storage_class=space.name, size="1Gi")

@@ -11,7 +11,6 @@ from steadyset.fixtures.conformance.volumes import (
     end_pod,
     gone,
     make_claim,
-    phase,
     pod_manifest,
     run_pod,
     told,
@@ -63,7 +62,8 @@ def test_retain_and_rebind(space, report, policy):
         space.until("the volume is Released", lambda: volume_phase(space, kept) == "Released")
         make_claim(space, storage_class=name, volumeName=kept)
         told(space, "data", "FailedBinding")
-        report.promise("a released volume is given to nobody", expected="Pending", seen=phase(space, "data"))
+        seen = space.need("PersistentVolumeClaim", "data")["status"]["phase"]
+        report.promise("a released volume is given to nobody", expected="Pending", seen=seen)
         space.patch("PersistentVolume", kept, {"spec": {"claimRef": None}})
         report.promise("the same volume is bound again", expected=kept, seen=bound(space))
         space.patch("PersistentVolume", kept, {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
