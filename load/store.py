@@ -58,6 +58,8 @@ class StoreUser(WorkloadUser):
         self.client = self.client_of(endpoint, Shared.params)
         self.sent = 0
         self.known: dict[str, int] = {}
+        self.adds = float(Shared.params.get("adds", ADDS))
+        self.registers = KEYS[: int(Shared.params.get("registers", len(KEYS)))]
         if direct:  # before the first op, and so before any fault
             self.client.connect()
 
@@ -69,12 +71,11 @@ class StoreUser(WorkloadUser):
         if not self.direct and self.sent % RECONNECT_EVERY == 0:
             self.client.close()
         self.session = f"{self.route}#{self.client.generation}" if self.direct else self.route
-        adds = float(Shared.params.get("adds", ADDS))
         dice = self.random.random()
-        if dice < adds:
+        if dice < self.adds:
             return Op("add", LISTS[0], Shared.recorder.next_value())
-        key = self.random.choice(KEYS[: int(Shared.params.get("registers", len(KEYS)))])
-        dice = (dice - adds) / (1 - adds)
+        key = self.random.choice(self.registers)
+        dice = (dice - self.adds) / (1 - self.adds)
         if dice < 0.5:
             return Op("read", key)
         if dice < 0.75 or key not in self.known:

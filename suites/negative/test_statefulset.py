@@ -94,7 +94,7 @@ def test_a_rogue_scales_down_beside_an_unready_member(space, report):
     web.wait_ready()
     web.hurt(0)
     hurt = time.monotonic()
-    space.until("the controller has seen it", lambda: web.status.get("readyReplicas", 0) == 1)
+    web.wait_counted(1)
     web.scale(1)
     web.wait_observed()
     space.until("member 0 has been unready for a while", lambda: time.monotonic() - hurt > LAG_S)

@@ -21,7 +21,7 @@ def test_scaling_is_ordered_and_halts(space, report):
     web.wait_ready()
     with space.step("scale up beside an unready member"):
         web.hurt(0)
-        space.until("the controller has seen it", lambda: web.status.get("readyReplicas", 0) == 0)
+        web.wait_counted(0)
         web.scale(3)
         web.wait_observed()
         report.promise("the scale-up halts", expected=[web.pod(0)], seen=list(web.pods()))
@@ -29,7 +29,7 @@ def test_scaling_is_ordered_and_halts(space, report):
     web.wait_ready()
     with space.step("scale down beside an unready member"):
         web.hurt(0)
-        space.until("the controller has seen it", lambda: web.status.get("readyReplicas", 0) == 2)
+        web.wait_counted(2)
         web.scale(1)
         web.wait_observed()
         report.promise("the scale-down halts", expected=3, seen=len(web.pods()))

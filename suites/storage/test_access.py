@@ -13,6 +13,7 @@ from steadyset.fixtures.conformance.volumes import (
     end_pod,
     gone,
     make_claim,
+    phase_now,
     pod_manifest,
     ready_pod,
     run_pod,
@@ -156,5 +157,4 @@ def test_modes_that_the_driver_lacks(space, report):
     with class_like(space, volumeBindingMode="Immediate") as name:
         make_claim(space, storage_class=name, mode=RWX)
         told(space, "data", "ProvisioningFailed", "access mode")
-        seen = space.need("PersistentVolumeClaim", "data")["status"]["phase"]
-        report.promise("the claim waits", expected="Pending", seen=seen)
+        report.promise("the claim waits", expected="Pending", seen=phase_now(space, "data"))

@@ -12,6 +12,7 @@ from steadyset.fixtures.conformance.volumes import (
     make_claim,
     node_of,
     phase,
+    phase_now,
     pod_manifest,
     ready_pod,
     run_pod,
@@ -36,8 +37,7 @@ def test_binding_modes(space, report, mode):
             bound(space)
         else:
             told(space, "data", "WaitForFirstConsumer")
-            seen = space.need("PersistentVolumeClaim", "data")["status"]["phase"]
-            report.promise("nothing is bound before a pod wants it", expected="Pending", seen=seen)
+            report.promise("nothing is bound before a pod wants it", expected="Pending", seen=phase_now(space, "data"))
         node = space.nodes()[-1]
         run_pod(space, "web", claim="data", node=node)
         spec = volume(space, bound(space))["spec"]
@@ -93,7 +93,7 @@ def test_static_volumes(space, report):
         report.promise("the smallest free one that is large enough", expected=fits, seen=bound(space))
         make_claim(space, "huge", storage_class=space.name, size="1Gi")
         told(space, "huge", "ProvisioningFailed", "not found")
-        huge = space.need("PersistentVolumeClaim", "huge")["status"]["phase"]
+        huge = phase_now(space, "huge")
         report.promise("none is large enough for the other", expected="Pending", seen=huge)
         for name in ("data", "huge"):
             space.delete("PersistentVolumeClaim", name)

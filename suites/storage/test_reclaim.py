@@ -11,6 +11,7 @@ from steadyset.fixtures.conformance.volumes import (
     end_pod,
     gone,
     make_claim,
+    phase_now,
     pod_manifest,
     run_pod,
     told,
@@ -62,8 +63,7 @@ def test_retain_and_rebind(space, report, policy):
         space.until("the volume is Released", lambda: volume_phase(space, kept) == "Released")
         make_claim(space, storage_class=name, volumeName=kept)
         told(space, "data", "FailedBinding")
-        seen = space.need("PersistentVolumeClaim", "data")["status"]["phase"]
-        report.promise("a released volume is given to nobody", expected="Pending", seen=seen)
+        report.promise("a released volume is given to nobody", expected="Pending", seen=phase_now(space, "data"))
         space.patch("PersistentVolume", kept, {"spec": {"claimRef": None}})
         report.promise("the same volume is bound again", expected=kept, seen=bound(space))
         space.patch("PersistentVolume", kept, {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})

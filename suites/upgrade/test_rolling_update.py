@@ -25,7 +25,7 @@ def test_update_and_roll_back(space, report):
         before, uids = web.status["currentRevision"], web.uids()
         with space.step(f"change the template to {mark} beside an unready member"):
             web.hurt(1)
-            space.until("the controller has seen it", lambda: web.status.get("readyReplicas", 0) == 2)
+            web.wait_counted(2)
             web.roll(mark)
             update = web.status["updateRevision"]
             report.promise("the update revision is another one", expected=True, seen=update != before)

@@ -66,7 +66,7 @@ def test_revisions_are_kept_up_to_the_limit(space, report):
         return sorted(r["revision"] for r in space.view.all("ControllerRevision").values())
 
     # Three are there before the last one is seen, too: revisions and the set come over separate watches.
-    space.until("three revisions are left, with the last", lambda: kept()[-1:] == [6] and len(kept()) == 3)
+    space.until("three revisions are left, with the last", lambda: len(now := kept()) == 3 and now[-1] == 6)
     report.promise("the update revision and the two before it", expected=[4, 5, 6], seen=kept())
 
 

@@ -43,6 +43,12 @@ class Rolling(World):
         pod["metadata"]["labels"]["controller-revision-hash"] = self.of.get(ordinal, self.revision)
         return pod
 
+    def stamp_ready(self, ordinal: int) -> None:
+        """The kubelet's own time of the pod's Ready condition."""
+        pod = self.pods[ordinal]
+        pod["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+        self.put("Pod", f"{SET}-{ordinal}", self.uid(ordinal), pod)
+
     def deleted_by_controller(self, ordinal: int) -> None:
         name = f"{SET}-{ordinal}"
         about = {"kind": "StatefulSet", "name": SET}
@@ -236,8 +242,7 @@ def test_min_ready_seconds_go_by_the_stamps_of_a_late_kubelet(stamped_s: int) ->
     world.statefulset()
     world.create(0)
     world.start(0, "node-1")
-    world.pods[0]["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    world.put("Pod", f"{SET}-0", world.uid(0), world.pods[0])
+    world.stamp_ready(0)
     world.tick(8)
     successor = world.pod_object(1, "s")
     successor["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{stamped_s:02}Z"
@@ -255,8 +260,7 @@ def test_an_update_goes_by_the_stamps_of_a_late_kubelet(stamped_s: int) -> None:
     world.begin()
     world.min_ready_s = 8  # the next step comes that early after the kubelet told
     world.update_pod(2)
-    world.pods[2]["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    world.put("Pod", f"{SET}-2", world.uid(2), world.pods[2])
+    world.stamp_ready(2)
     ends = f"2026-01-01T00:00:{stamped_s + 30}Z"
     world.update(1, deletionTimestamp=ends, deletionGracePeriodSeconds=30)
     world.deleted_by_controller(1)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from steadyset.checkers.base import Violation, conclude, shown
+from steadyset.checkers.places import in_time
 from steadyset.history import INFO, NIL, OK, History
 from steadyset.verdict import Judgement
 
@@ -29,7 +30,7 @@ class Bank:
     def check(self, history: History) -> Judgement:
         """Judge every read of all accounts."""
         reads = np.flatnonzero(history.is_f("read-all") & (history.outcome == OK))
-        reads = reads[np.argsort(history.start[reads], kind="stable")]
+        reads = in_time(history.start, reads)
         transfers = int((history.is_f("transfer") & (history.outcome == OK)).sum())
         violations: list[Violation | None] = []
         total, accounts, totals = self.total, None, []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from steadyset.checkers.places import Places, in_order, parts, passes, row_type, where
+from steadyset.checkers.places import Places, in_time, parts, passes, row_type, where
 from steadyset.history import NIL, History
 from steadyset.history.columns import Ints, Mask, Rows
 
@@ -24,8 +24,7 @@ class Deliveries:
     @classmethod
     def build(cls, history: History, ops: Rows) -> Deliveries:
         """From the successful dequeues, drains and polls of one key."""
-        if not in_order(history.start, ops):  # by time, hence by time within each consumer
-            ops = ops[np.argsort(history.start[ops], kind="stable")]
+        ops = in_time(history.start, ops)  # hence by time within each consumer
         dequeue, poll = history.code("f", "dequeue"), history.code("f", "poll")
         wide = where(ops, lambda some: history.f[some] != dequeue)
         if not len(wide):

@@ -16,7 +16,7 @@ import numpy as np
 from steadyset.checkers.base import Violation, among, conclude, keys, seconds, shown, unique_ops
 from steadyset.checkers.bounded import SEARCH_BUDGET_S, Item, State, search_ops
 from steadyset.checkers.deliveries import Deliveries
-from steadyset.checkers.places import Places, in_order, passes, row_type, rows_of, take, where
+from steadyset.checkers.places import Places, in_time, passes, row_type, rows_of, take, where
 from steadyset.history import FAIL, FOREVER, INFO, NIL, OK, PAST, History
 from steadyset.history.columns import Ints, Mask, Rows
 from steadyset.verdict import Judgement
@@ -66,9 +66,7 @@ class FifoQueue:
 
     def _check_key(self, history: History, ops: Ints | None, counts: dict[str, int]) -> tuple[Violation | None, str]:
         enqueues = among(history.is_f("enqueue"), ops)
-        enq = where(enqueues, lambda some: history.outcome[some] != FAIL)
-        if not in_order(history.start, enq):
-            enq = enq[np.argsort(history.start[enq], kind="stable")]
+        enq = in_time(history.start, where(enqueues, lambda some: history.outcome[some] != FAIL))
         dequeuing = history.is_f("dequeue", "drain")
         answered = among(dequeuing & (history.outcome == OK), ops)
         lost = among(dequeuing & (history.outcome == INFO), ops)

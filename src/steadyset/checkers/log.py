@@ -87,12 +87,12 @@ class DurableLog:
         got = Deliveries.build(history, answered)
         at = got.places(adds.places)
         found: list[Violation | None] = []
-        strange = rows_of(_strange(adds, at))
+        unsent = _strange(adds, at)
+        strange = rows_of(unsent)
         if len(strange):
             at_first = strange[:1] if (at[strange] < 0).all() else strange[at[strange] >= 0][:1]
             found.append(adds.intruder(int(got.op[at_first[0]]), got.value(at_first), at[at_first]))
-            known = np.delete(np.arange(len(at)), strange)
-            got, at = got.pick(known), at[known]
+            got, at = got.pick(~unsent), at[~unsent]
         first = first_of(at, len(adds))
         taken = first >= 0
         delivered = int(np.count_nonzero(taken))

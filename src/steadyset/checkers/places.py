@@ -68,6 +68,11 @@ def in_order(column: Ints, rows: Rows, *, strictly: bool = False) -> bool:
     )
 
 
+def in_time(column: Ints, rows: Rows) -> Rows:
+    """The rows in the order of the column; ties stay as they are, and so do all of them if they are in order."""
+    return rows if in_order(column, rows) else rows[np.argsort(column[rows], kind="stable")]
+
+
 @dataclass
 class Places:
     """The distinct values in some rows of a column, by their places: 0 for the lowest."""
