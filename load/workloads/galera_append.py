@@ -151,7 +151,12 @@ class GaleraClient:
         return Answer("ok", server=server, epoch=epoch)
 
     def _compare_and_set(self, cursor: Any, op: Op, values: dict[str, Any]) -> Answer:
-        """Read, compare, write, commit in one transaction; of these only the commit may end in an unknown outcome."""
+        """Read, compare, write, commit in one transaction; of these only the commit may end in an unknown outcome.
+
+        The commit is sent alone: with a statement behind it, a member may say OK to the commit of a transaction that it
+        has aborted, and give the error to that statement (MariaDB 10.11.19: 12 of 217 commits had such an error, and
+        some of those were void).
+        """
         try:
             cursor.execute(f"START TRANSACTION; {STATEMENTS['read']}", values)
             cursor.nextset()
@@ -163,14 +168,20 @@ class GaleraClient:
         except (gevent.Timeout, pymysql.MySQLError, OSError) as error:
             self.close()  # the server rolls back what nobody commits
             return Answer("fail", error=f"not committed: {describe_error(error)}")
-        cursor.execute(f"COMMIT; {EPOCH_QUERY}")
-        server, epoch = self._who(cursor)
+        cursor.execute("COMMIT")
+        server, epoch = self._who(cursor, EPOCH_QUERY)
         return Answer("ok", op.value, server=server, epoch=epoch)
 
-    def _who(self, cursor: Any) -> tuple[str, int]:
-        """Name and epoch of the member; the epoch is unknown (-1) when it has just left the primary component."""
+    def _who(self, cursor: Any, query: str = "") -> tuple[str, int]:
+        """Name and epoch of the member, asked now or behind the last statement.
+
+        The epoch is unknown (-1) when the member has just left the primary component.
+        """
         try:
-            cursor.nextset()
+            if query:
+                cursor.execute(query)
+            else:
+                cursor.nextset()
             row = cursor.fetchone()
         except pymysql.MySQLError:
             self.close()

@@ -170,7 +170,8 @@ def note(name, op, *script):
 note("add", add, ACK)
 note("add, then outside", add, packet(1, MORE) + packet(2, error(1047)[4:]))
 note("read", read, rows(1, 10, "5") + rows(6, 2, *WHO))
-note("cas", cas, begun, held, ACK)
+note("cas", cas, begun, held, held, rows(1, 2, *WHO))
+note("cas, then outside", cas, begun, held, held, error(1047))
 note("cas mismatch", Op("cas", "k0", 4, 6), begun, held)
 note("cas conflict", cas, begun, error(1020))
 note("cas, commit refused", cas, begun, held, error(1213))
@@ -195,6 +196,7 @@ def test_galera_outcomes(run_child: Callable[..., Any]) -> None:
         "add, then outside": ["ok", None, "", -1],
         "read": ["ok", 5, "galera-1", epoch],
         "cas": ["ok", 5, "galera-1", epoch],
+        "cas, then outside": ["ok", 5, "", -1],
         "cas mismatch": ["fail", 5, "", -1],
         "cas conflict": ["fail", None, "", -1],
         "cas, commit refused": ["fail", None, "", -1],
