@@ -22,10 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from steadyset.fixtures.matrix import ALL_CELLS, CELLS, selected
-from steadyset.fixtures.stacks import stack_class
+from steadyset.fixtures.stacks import STACKS, stack_class
 
-STACKS = ("probe", "postgresql", "redis", "galera", "rabbitmq", "kafka", "stolon")
-UNTESTED = {"stolon": "*not tested* without an image of yours"}
 Row = dict[str, Any]  # a row of `document["matrix"]` (reports/matrix.py), the cluster's version and the reason with it
 
 
@@ -83,8 +81,8 @@ def table(stacks: Sequence[str], rows: Sequence[Row]) -> str:
     names = [cell.name for cell in CELLS]
     lines = [f"| stack | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     for stack in stacks:
-        if stack in UNTESTED:
-            lines.append(f"| {stack} | {UNTESTED[stack]} " + "| " * (len(names) - 1) + "|")
+        if stack_class(stack)().lacking_images():
+            lines.append(f"| {stack} | *not tested* without an image of yours " + "| " * (len(names) - 1) + "|")
             continue
         told_of = {
             cell: told([r for r in rows if (r["stack"], r["cell"]) == (stack, cell)])
@@ -106,13 +104,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no further stack after this long")
     parser.add_argument("--results", type=Path, default=Path("runs/matrix.jsonl"), help="where rows accumulate")
     given = parser.parse_args()
-    names = [name for name in given.only.split(",") if name] or list(STACKS)
-    if unknown := [name for name in names if name not in STACKS]:
-        parser.error(f"no stack is called {', '.join(unknown)}; there are {', '.join(STACKS)}")
+    known = [stack.name for stack in STACKS]
+    names = [name for name in given.only.split(",") if name] or known
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"no stack is called {', '.join(unknown)}; there are {', '.join(known)}")
     given.results.parent.mkdir(parents=True, exist_ok=True)
     rows = load_rows(given.results)
     began = time.monotonic()
-    for stack, cells in outstanding([name for name in names if name not in UNTESTED], rows, given.runs):
+    can_run = [name for name in names if not stack_class(name)().lacking_images()]
+    for stack, cells in outstanding(can_run, rows, given.runs):
         if given.minutes and time.monotonic() - began > 60 * given.minutes:
             break
         with tempfile.TemporaryDirectory(prefix="steadyset-matrix-") as scratch:

@@ -1,4 +1,4 @@
-"""The benchmark of detection: its arithmetic, its table of defects, and that it goes on where it stopped."""
+"""The benchmarks of detection and of the matrix: their arithmetic, their tables, that they go on where they stopped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from steadyset.judge import rules
 ROOT = Path(__file__).parents[2]
 
 
-def benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("detection", ROOT / "benchmarks" / "detection.py")
+def benchmark(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,7 +25,7 @@ def benchmark() -> Any:
     return module
 
 
-detection = benchmark()
+detection, stack_matrix = benchmark("detection"), benchmark("stack_matrix")
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,29 @@ def test_what_counts_as_detected() -> None:
     (row,) = detection.summarise(detection.DEFECTS, results)
     assert (row.detected, row.runs, row.false_alarms, row.clean_runs, row.unjudged) == (1, 3, 1, 3, 2)
     assert "1/3" in detection.table([row])
+
+
+def row(cell: str, verdict: str, away: float | None = None, stack: str = "redis") -> dict[str, Any]:
+    return {"stack": stack, "cell": cell, "verdict": verdict, "without_acks_s": away}
+
+
+def test_the_matrix_goes_on_where_it_stopped() -> None:
+    """Cells that have been run are left out, and every stack gets its next run before any gets the one after."""
+    cells = stack_matrix.cells_of("redis")
+    assert len(stack_matrix.cells_of("probe")) == len(cells) - 2  # members that know nothing of each other
+    done = [row("kill-all", "PASS")]
+    (first, left), (second, whole), (third, again), _ = stack_matrix.outstanding(["redis", "kafka"], done, 2)
+    assert (first, second, third) == ("redis", "kafka", "redis")
+    assert set(cells) - set(left) == {"kill-all"}
+    assert whole == cells
+    assert again == cells
+
+
+def test_the_matrix_tells_every_verdict() -> None:
+    """Runs that did not pass are named; the longest silence is that of all runs; what cannot be run says so."""
+    rows = [row("kill-all", "PASS", 2.5), row("kill-all", "INVALID", 7.25), row("halves", "PASS")]
+    redis, stolon = stack_matrix.table(["redis", "stolon"], rows).splitlines()[2:]
+    assert "| 1/2, 1 INVALID, 7.2 s |" in redis
+    assert "| 1/1 |" in redis
+    assert redis.count("| - ") == 8
+    assert "*not tested*" in stolon
