@@ -6,7 +6,7 @@ from steadyset.chaos.kube import UnreachableError, is_ready
 from steadyset.fixtures.conformance.volumes import ask, make_claim, pod_manifest, told
 
 INDEX = "batch.kubernetes.io/job-completion-index"
-HELD_S = 15  # longer than a Job waits before it makes up for its first failure, 10 s
+HELD_S = 20  # longer than a Job waits before it makes up for its first failure, 10 s
 CRON_S = 150.0  # named `cron_s`: two ticks of a schedule that ticks each minute
 
 

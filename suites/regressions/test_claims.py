@@ -2,7 +2,7 @@
 
 import pytest
 
-from steadyset.fixtures.conformance.stories import UNKNOWN_S, tell
+from steadyset.fixtures.conformance.stories import tell
 from steadyset.fixtures.conformance.volumes import class_of, expansion_refused, gone, make_claim, run_pod
 from steadyset.fixtures.scenario import NotTestedError
 
@@ -17,7 +17,7 @@ def test_claim_is_deleted_under_its_pod(space, report, sabotage):
     Method: delete the claim, which is protected; delete the pod. The sabotage orphans the pod first and makes it again
     without a controller, so that nobody makes the claim.
     """
-    tell(space, "REG-CLM-001", sabotage=sabotage)
+    recovery = tell(space, "REG-CLM-001", sabotage=sabotage)
     web = space.statefulset(replicas=1)
     web.wait_ready()
     pod = space.need("Pod", "web-0")
@@ -39,7 +39,7 @@ def test_claim_is_deleted_under_its_pod(space, report, sabotage):
         claim = web.claims().get("data-web-0")
         return claim and claim["metadata"]["uid"] != old and (claim.get("status") or {}).get("phase") == "Bound"
 
-    space.until("the claim is made anew", made_anew, UNKNOWN_S, "limitation_s")
+    space.until("the claim is made anew", made_anew, *recovery)
     web.wait_ready()
 
 

@@ -12,7 +12,7 @@ from steadyset.chaos.faults.node_power_off import FAULT as NODE_POWER_OFF
 from steadyset.chaos.faults.volume_detach import FAULT as VOLUME_DETACH
 from steadyset.chaos.kube import is_ready
 from steadyset.fixtures.conformance.dns import resolver
-from steadyset.fixtures.conformance.stories import UNKNOWN_S, tell
+from steadyset.fixtures.conformance.stories import tell
 from steadyset.fixtures.conformance.volumes import bound, node_of, told
 from steadyset.fixtures.machine import node_cut_off
 
@@ -40,11 +40,11 @@ def test_dead_node(space, chaos, report):
 
     Method: pull the plug, wait until the pod is given up, wait for another one.
     """
-    tell(space, "REG-NOD-001")
+    recovery = tell(space, "REG-NOD-001")
     web, node, uid = _one(space)
     with chaos.inject(NODE_POWER_OFF, f"node/{node}", **EVERYTHING, hold_max_s=2 * NOTICED_S):
         space.until("the pod is given up", lambda: _terminating(web), NOTICED_S, "noticed_s")
-        space.until("another one is made", lambda: web.uids().get("web-0", uid) != uid, UNKNOWN_S, "limitation_s")
+        space.until("another one is made", lambda: web.uids().get("web-0", uid) != uid, *recovery)
 
 
 def _terminating(web):

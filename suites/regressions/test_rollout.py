@@ -4,7 +4,7 @@ import pytest
 
 from steadyset.chaos.kube import is_ready
 from steadyset.fixtures.conformance.sets import REVISION
-from steadyset.fixtures.conformance.stories import UNKNOWN_S, tell
+from steadyset.fixtures.conformance.stories import tell
 
 # It asks for a port that nobody listens on, too: without any readiness probe a container is Ready until it crashes,
 # and the controller may see just that.
@@ -36,7 +36,7 @@ def test_broken_revision_is_taken_back(space, report, story, policy, sabotage):
 
     Method: roll out a revision that crashes; once its first pod has, roll back and wait; the sabotage does not.
     """
-    tell(space, story, sabotage=sabotage)
+    recovery = tell(space, story, sabotage=sabotage)
     web = space.statefulset(replicas=2, policy=policy)
     web.wait_ready()
     space.data.write(*web.pods())
@@ -45,7 +45,7 @@ def test_broken_revision_is_taken_back(space, report, story, policy, sabotage):
     space.until("the new revision crashes", lambda: _crashed(web, good))
     if not sabotage:
         web.patch(MENDED, content_type=STRATEGIC)
-    space.until("the old revision is back", lambda: _back(web, good), UNKNOWN_S, "limitation_s")
+    space.until("the old revision is back", lambda: _back(web, good), *recovery)
     space.data.read_back()
 
 
@@ -110,8 +110,7 @@ def test_members_that_wait_for_each_other(space, report, policy):
 
     Method: delete both at once; pod 0 is called ready once pod 1 runs. Parallel is the corrected configuration.
     """
-    if policy == "OrderedReady":
-        tell(space, "REG-ORD-001")
+    recovery = tell(space, "REG-ORD-001") if policy == "OrderedReady" else ()
     web = space.statefulset(replicas=2, policy=policy, gated=True)
     for ordinal in range(2):
         web.heal(ordinal)
@@ -124,7 +123,7 @@ def test_members_that_wait_for_each_other(space, report, policy):
         fresh = [pod for pod in pods.values() if pod["metadata"]["uid"] not in uids]
         return len(fresh) == 2 and all(pod.get("status", {}).get("phase") == "Running" for pod in fresh)
 
-    space.until("both run", both_run, UNKNOWN_S, "limitation_s")
+    space.until("both run", both_run, *recovery)
     web.heal(0, 1)
     web.wait_ready()
     space.data.read_back()

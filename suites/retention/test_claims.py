@@ -171,7 +171,14 @@ def _orphan(space, web, ordinal):
 
 
 def _own(space, claim, *references):
-    space.patch("PersistentVolumeClaim", claim, {"metadata": {"ownerReferences": list(references)}})
+    """Make these its owners, and wait until the view has seen it: what is read there afterwards is of later."""
+    body = {"metadata": {"ownerReferences": list(references)}}
+    made = space.patch("PersistentVolumeClaim", claim, body)["metadata"]["resourceVersion"]
+    states = space.view.states
+    space.until(
+        f"the owners of {claim} are seen",
+        lambda: any(r.rv == made for r in states("PersistentVolumeClaim", claim)),
+    )
 
 
 def _refs(obj):

@@ -19,8 +19,10 @@ def _budget(space, **spec):
 
 
 def _allowed(space):
+    """How many disruptions the controller has counted as allowed; -1 while it has not seen this budget."""
     budget = space.view.get("PodDisruptionBudget", "budget") or {}
-    return (budget.get("status") or {}).get("disruptionsAllowed", -1)
+    status = budget.get("status") or {}
+    return status["disruptionsAllowed"] if status.get("observedGeneration") else -1
 
 
 @pytest.mark.requirement("SCH-PDB-001", "SCH-PDB-002")
