@@ -1,7 +1,9 @@
 """Appends and register ops on MariaDB Galera: by sessions kept to each member, and through the Service of ready ones.
 
-Every member takes writes. An acknowledgement carries the member's name and its epoch (see `epoch_of`), read in the
-same round trip, after the commit: read before, it could be older than the component that ordered the commit.
+Every member takes writes. An acknowledgement carries the member's name and its epoch (see `epoch_of`), read after the
+commit: read before, it could be older than the component that ordered the commit. What commits is sent alone: with a
+statement behind it, a member may say OK to a transaction that it has aborted, and give the error to that statement
+(MariaDB 10.11.19: 12 of 217 commits had such an error, and some of those were void; so were INSERTs under autocommit).
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ STATEMENTS = {
     "read": f"SELECT value FROM register WHERE {_WHERE}",
     "read-all": f"SELECT value FROM `list` WHERE {_WHERE}",
 }
+READS = ("read", "read-all")
 # A compare-and-set reads its snapshot without a lock: it is the database that must let the first committer win.
 _REPLACE = f"UPDATE register SET value = %(value2)s WHERE {_WHERE}"
 
@@ -116,7 +119,7 @@ class GaleraClient:
 
     def send(self, op: Op) -> Answer:
         """One op. No session is fail; sent and no verdict from the server is info, but fail for a read."""
-        reads = op.f in ("read", "read-all")
+        reads = op.f in READS
         try:
             with gevent.Timeout(OP_TIMEOUT_S):
                 connection = self.connect()
@@ -136,27 +139,23 @@ class GaleraClient:
             return Answer("fail" if reads else outcome, error=describe_error(error))
 
     def _run(self, cursor: Any, op: Op, values: dict[str, Any]) -> Answer:
-        """One statement, which is one transaction, and who it was that ran it."""
-        cursor.execute(f"{STATEMENTS[op.f]}; {EPOCH_QUERY}", values)
-        changed, rows = cursor.rowcount, cursor.fetchall()
-        server, epoch = self._who(cursor)
-        if op.f == "read-all":
-            return Answer("ok", values=sorted(row[0] for row in rows), server=server, epoch=epoch)
-        if op.f == "read":
+        """One statement, which is one transaction, and who it was that ran it: of a read in the same round trip."""
+        if op.f in READS:
+            cursor.execute(f"{STATEMENTS[op.f]}; {EPOCH_QUERY}", values)
+            rows = cursor.fetchall()
+            server, epoch = self._who(cursor)
+            if op.f == "read-all":
+                return Answer("ok", values=sorted(row[0] for row in rows), server=server, epoch=epoch)
             if not rows:
                 return Answer("fail", error="no such register")
             return Answer("ok", rows[0][0], server=server, epoch=epoch)
-        if not changed:
+        if not cursor.execute(STATEMENTS[op.f], values):
             return Answer("fail", error="no such register")
+        server, epoch = self._who(cursor, EPOCH_QUERY)
         return Answer("ok", server=server, epoch=epoch)
 
     def _compare_and_set(self, cursor: Any, op: Op, values: dict[str, Any]) -> Answer:
-        """Read, compare, write, commit in one transaction; of these only the commit may end in an unknown outcome.
-
-        The commit is sent alone: with a statement behind it, a member may say OK to the commit of a transaction that it
-        has aborted, and give the error to that statement (MariaDB 10.11.19: 12 of 217 commits had such an error, and
-        some of those were void).
-        """
+        """Read, compare, write, commit in one transaction; of these only the commit may end in an unknown outcome."""
         try:
             cursor.execute(f"START TRANSACTION; {STATEMENTS['read']}", values)
             cursor.nextset()
@@ -175,7 +174,7 @@ class GaleraClient:
     def _who(self, cursor: Any, query: str = "") -> tuple[str, int]:
         """Name and epoch of the member, asked now or behind the last statement.
 
-        The epoch is unknown (-1) when the member has just left the primary component.
+        The epoch is unknown (-1) when the member has just left the primary component, or says no more.
         """
         try:
             if query:
@@ -183,7 +182,7 @@ class GaleraClient:
             else:
                 cursor.nextset()
             row = cursor.fetchone()
-        except pymysql.MySQLError:
+        except (pymysql.MySQLError, OSError, gevent.Timeout):
             self.close()
             return "", -1
         return (str(row[0]), epoch_of(row)) if row else ("", -1)

@@ -122,7 +122,6 @@ def rows(first, status, *values):
 def error(code):
     return packet(1, b"\\xff" + struct.pack("<H", code) + b"#HY000no")
 WHO = ("galera-1", "galera-0,galera-1", "7", "3", "primary", "uuid")
-ACK = packet(1, MORE) + rows(2, 2, *WHO)
 def serve(*script):
     listener = socket.create_server(("127.0.0.1", 0))
     def session(connection):
@@ -151,7 +150,7 @@ def serve(*script):
 
 closed = socket.create_server(("127.0.0.1", 0)); port = closed.getsockname()[1]; closed.close()
 silent = socket.create_server(("127.0.0.1", 0)).getsockname()[1]
-begun, held = packet(1, MORE) + rows(2, 2, "5"), packet(1, OK)
+begun, held, done = packet(1, MORE) + rows(2, 2, "5"), packet(1, OK), packet(1, b"\\0\\1" + OK[2:])
 servers = {
     "refused": port, "no greeting": silent, "no answer": serve("hang"), "reset": serve("close"),
     "outside the primary component": serve(error(1047)), "conflict": serve(error(1213)),
@@ -167,8 +166,9 @@ for name, port in servers.items():
 def note(name, op, *script):
     answer = send(serve(*script), op)
     found[name] = [answer.outcome, answer.value, answer.server, answer.epoch]
-note("add", add, ACK)
-note("add, then outside", add, packet(1, MORE) + packet(2, error(1047)[4:]))
+note("add", add, done, rows(1, 2, *WHO))
+note("add, then outside", add, done, error(1047))
+note("add, then silent", add, done, "hang")
 note("read", read, rows(1, 10, "5") + rows(6, 2, *WHO))
 note("cas", cas, begun, held, held, rows(1, 2, *WHO))
 note("cas, then outside", cas, begun, held, held, error(1047))
@@ -176,7 +176,7 @@ note("cas mismatch", Op("cas", "k0", 4, 6), begun, held)
 note("cas conflict", cas, begun, error(1020))
 note("cas, commit refused", cas, begun, held, error(1213))
 note("cas, commit not answered", cas, begun, held, "hang")
-note("no such register", Op("write", "k9", 1), packet(1, b"\\0\\0\\0\\12\\0\\0\\0") + rows(2, 2, *WHO))
+note("no such register", Op("write", "k9", 1), held)
 print(json.dumps(found))
 """
 
@@ -194,6 +194,7 @@ def test_galera_outcomes(run_child: Callable[..., Any]) -> None:
         "error during commit": ["info", "fail", "fail"],
         "add": ["ok", None, "galera-1", epoch],
         "add, then outside": ["ok", None, "", -1],
+        "add, then silent": ["ok", None, "", -1],
         "read": ["ok", 5, "galera-1", epoch],
         "cas": ["ok", 5, "galera-1", epoch],
         "cas, then outside": ["ok", 5, "", -1],
