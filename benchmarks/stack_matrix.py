@@ -23,6 +23,7 @@ from typing import Any
 
 from steadyset.fixtures.matrix import ALL_CELLS, CELLS, selected
 from steadyset.fixtures.stacks import STACKS, stack_class
+from steadyset.rundir import RunDir
 
 Row = dict[str, Any]  # a row of `document["matrix"]` (reports/matrix.py), the cluster's version and the reason with it
 
@@ -58,9 +59,8 @@ def run_once(stack: str, cells: Sequence[str], cluster: str, kubernetes: str, fo
     rows = []
     for path in folder.glob("*/document.json"):
         document = json.loads(path.read_text())
-        params = json.loads((path.parent / "run.json").read_text()).get("params", {})
         reasons = {scenario["slug"]: scenario["why"] or scenario["reason"] for scenario in document["scenarios"]}
-        version = params.get("cluster", {}).get("version", "")
+        version = RunDir.open(path.parent).params()["cluster"]["version"]
         rows += [{**row, "kubernetes": version, "reason": reasons[row["slug"]]} for row in document["matrix"]]
     return rows
 
