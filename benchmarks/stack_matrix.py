@@ -14,7 +14,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -49,7 +48,8 @@ def outstanding(stacks: Sequence[str], rows: Sequence[Row], runs: int) -> Iterat
 
 
 def run_once(stack: str, cells: Sequence[str], cluster: str, kubernetes: str, folder: Path) -> list[Row]:
-    """Run these cells; their rows. The run's evidence lies in `folder`."""
+    """Run these cells; their rows. The run's evidence stays in `folder`."""
+    before = set(folder.glob("*/document.json"))
     faults = ALL_CELLS if list(cells) == cells_of(stack) else ",".join(cells)
     argv = [sys.executable, "-m", "steadyset", "nightly", "--stack", stack, "--faults", faults, "--suite", "matrix"]
     argv += ["--cluster-name", cluster, "--runs", str(folder)]
@@ -57,11 +57,12 @@ def run_once(stack: str, cells: Sequence[str], cluster: str, kubernetes: str, fo
     sys.stderr.write(f"steadyset {' '.join(argv[3:])}\n")
     subprocess.run(argv, stdout=sys.stderr, check=False)
     rows = []
-    for path in folder.glob("*/document.json"):
+    for path in set(folder.glob("*/document.json")) - before:
         document = json.loads(path.read_text())
         reasons = {scenario["slug"]: scenario["why"] or scenario["reason"] for scenario in document["scenarios"]}
         version = RunDir.open(path.parent).params()["cluster"]["version"]
-        rows += [{**row, "kubernetes": version, "reason": reasons[row["slug"]]} for row in document["matrix"]]
+        noted = {"kubernetes": version, "run": path.parent.name}
+        rows += [{**row, **noted, "reason": reasons[row["slug"]]} for row in document["matrix"]]
     return rows
 
 
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comma-separated stacks")
     parser.add_argument("--runs", type=int, default=1, help="runs of each cell; 0 prints what there is")
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no further stack after this long")
+    parser.add_argument("--runs-folder", type=Path, default=Path("runs"), help="where each run's evidence stays")
     parser.add_argument("--results", type=Path, default=Path("runs/matrix.jsonl"), help="where rows accumulate")
     given = parser.parse_args()
     known = [stack.name for stack in STACKS]
@@ -115,8 +117,7 @@ def main() -> None:
     for stack, cells in outstanding(can_run, rows, given.runs):
         if given.minutes and time.monotonic() - began > 60 * given.minutes:
             break
-        with tempfile.TemporaryDirectory(prefix="steadyset-matrix-") as scratch:
-            new = run_once(stack, cells, given.cluster_name, given.kubernetes_version, Path(scratch))
+        new = run_once(stack, cells, given.cluster_name, given.kubernetes_version, given.runs_folder)
         rows += new
         with given.results.open("a") as file:
             file.writelines(json.dumps(row) + "\n" for row in new)
