@@ -5,7 +5,8 @@
 
 A run is `steadyset nightly --stack NAME --faults matrix` (or the cells that are still to be run). Rows accumulate in
 --results, so that it can be stopped and started again (matrix-results.jsonl beside this file has those so far). Prints
-passed/runs of each cell and the longest time without an acknowledged write in any of them; "-" was not run.
+passed/runs of each cell, the longest time without an acknowledged write in any of them and what most harm one did
+("as granted": within what the stack says may be lost); "-" was not run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 from steadyset.fixtures.matrix import ALL_CELLS, CELLS, selected
 from steadyset.fixtures.stacks import STACKS, stack_class
+from steadyset.reports.matrix import HARMS, harm
 from steadyset.rundir import RunDir
 
 Row = dict[str, Any]  # a row of `document["matrix"]` (reports/matrix.py), the cluster's version and the reason with it
@@ -67,13 +69,16 @@ def run_once(stack: str, cells: Sequence[str], cluster: str, kubernetes: str, fo
 
 
 def told(rows: Sequence[Row]) -> str:
-    """One field of the table: passed/runs, the other verdicts by name, the longest time without an acknowledgement."""
+    """One field: passed/runs, other verdicts by name, the longest time without an acknowledgement, the most harm."""
     if not rows:
         return "-"
     verdicts = Counter(row["verdict"] for row in rows)
     words = [f"{verdicts.pop('PASS', 0)}/{len(rows)}", *(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))]
     if away := [row["without_acks_s"] for row in rows if row["without_acks_s"] is not None]:
         words.append(f"{max(away):.1f} s")
+    worst = max(rows, key=lambda row: sum(row[name] or 0 for name in HARMS))
+    if sum(worst[name] or 0 for name in HARMS):
+        words.append(harm(worst))
     return ", ".join(words)
 
 

@@ -77,8 +77,9 @@ def test_what_counts_as_detected() -> None:
     assert "1/3" in detection.table([row])
 
 
-def row(cell: str, verdict: str, away: float | None = None, stack: str = "redis") -> dict[str, Any]:
-    return {"stack": stack, "cell": cell, "verdict": verdict, "without_acks_s": away}
+def row(cell: str, verdict: str, away: float | None = None, lost: int = 0) -> dict[str, Any]:
+    harms = {"lost": lost, "borne": lost, "duplicated": 0, "reordered": None}
+    return {"stack": "redis", "cell": cell, "verdict": verdict, "without_acks_s": away, **harms}
 
 
 def test_the_matrix_goes_on_where_it_stopped() -> None:
@@ -95,9 +96,9 @@ def test_the_matrix_goes_on_where_it_stopped() -> None:
 
 def test_the_matrix_tells_every_verdict() -> None:
     """Runs that did not pass are named; the longest silence is that of all runs; what cannot be run says so."""
-    rows = [row("kill-all", "PASS", 2.5), row("kill-all", "INVALID", 7.25), row("halves", "PASS")]
+    rows = [row("kill-all", "PASS", 2.5), row("kill-all", "INVALID", 7.25), row("halves", "PASS", lost=9)]
     redis, stolon = stack_matrix.table(["redis", "stolon"], rows).splitlines()[2:]
     assert "| 1/2, 1 INVALID, 7.2 s |" in redis
-    assert "| 1/1 |" in redis
+    assert "| 1/1, 9 lost, 9 of them as granted |" in redis
     assert redis.count("| - ") == 8
     assert "*not tested*" in stolon
