@@ -76,11 +76,12 @@ def undo(info: ClusterInfo, kube: Kube, record: Record) -> list[str]:
 
 
 def _still(act: Act, victim: Victim) -> tuple[int, int]:
-    """How many processes (or cgroups) stand still, and how many should."""
+    """How many processes (or cgroups) stand still, and how many should: all that have not ended meanwhile."""
     reach = reach_of_pod(act.info, victim.obj)
     if victim.seen["cgroups"]:
         return len(reach.call(freezer.frozen, victim.seen["cgroups"])), len(victim.seen["cgroups"])
-    return len(reach.call(processes.stopped, victim.seen["processes"])), len(victim.seen["processes"])
+    own = victim.seen["processes"]
+    return len(reach.call(processes.stopped, own)), len(reach.call(processes.alive, own))
 
 
 def _frozen(act: Act, victim: Victim) -> list[str] | None:
