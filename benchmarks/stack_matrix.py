@@ -76,9 +76,8 @@ def told(rows: Sequence[Row]) -> str:
     words = [f"{verdicts.pop('PASS', 0)}/{len(rows)}", *(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))]
     if away := [row["without_acks_s"] for row in rows if row["without_acks_s"] is not None]:
         words.append(f"{max(away):.1f} s")
-    worst = max(rows, key=lambda row: sum(row[name] or 0 for name in HARMS))
-    if sum(worst[name] or 0 for name in HARMS):
-        words.append(harm(worst))
+    if harmed := [row for row in rows if any(row[name] for name in HARMS)]:
+        words.append(harm(max(harmed, key=lambda row: sum(row[name] or 0 for name in HARMS))))
     return ", ".join(words)
 
 
@@ -90,13 +89,12 @@ def table(stacks: Sequence[str], rows: Sequence[Row]) -> str:
         if stack_class(stack)().lacking_images():
             lines.append(f"| {stack} | *not tested* without an image of yours " + "| " * (len(names) - 1) + "|")
             continue
-        told_of = {
-            cell: told([r for r in rows if (r["stack"], r["cell"]) == (stack, cell)])
-            if cell in cells_of(stack)
-            else "says nothing"
+        cells = cells_of(stack)
+        fields = [
+            told([r for r in rows if (r["stack"], r["cell"]) == (stack, cell)]) if cell in cells else "says nothing"
             for cell in names
-        }
-        lines.append(f"| {stack} | {' | '.join(told_of.values())} |")
+        ]
+        lines.append(f"| {stack} | {' | '.join(fields)} |")
     return "\n".join(lines)
 
 
