@@ -21,6 +21,10 @@ _PRECONDITION_FAILED, _NOT_FOUND = 406, 404
 class RabbitSurvey(Survey):
     """Parameters besides: `vhost`; each member has the endpoint `metrics`. The queue is called as our place is."""
 
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self._led: dict[int, str] = {}
+
     def _channel(self, endpoint: dict[str, Any]) -> QueueClient:
         client = QueueClient(endpoint, {**self.params, "queue": self.scratch, "tag": ""})
         client.connect()
@@ -80,11 +84,15 @@ class RabbitSurvey(Survey):
             connection.close()
 
     def look(self) -> View:
-        return view_of(self.each(self._metrics), self.scratch, self)
+        return view_of(self.each(self._metrics), self.scratch, self, self._led)
 
 
-def view_of(answers: dict[str, Any], queue: str, survey: Survey) -> View:
-    """What the members' metrics say of `queue`; exceptions stand for those that did not answer."""
+def view_of(answers: dict[str, Any], queue: str, survey: Survey, led: dict[int, str]) -> View:
+    """What the members' metrics say of `queue`; exceptions stand for those that did not answer.
+
+    `led` keeps who was seen to lead in which Raft term. A term has one leader, but a member that led before it was cut
+    off may go on showing the metrics of then while it follows; who claimed the term alone tells them apart.
+    """
     leads = re.compile(rf'^rabbitmq_detailed_queue_messages\{{[^}}]*queue="{re.escape(queue)}"', re.MULTILINE)
     raft = re.compile(
         rf'^rabbitmq_detailed_raft_term_total\{{[^}}]*queue="{re.escape(queue)}"[^}}]*\}} (\d+)', re.MULTILINE
@@ -99,7 +107,13 @@ def view_of(answers: dict[str, Any], queue: str, survey: Survey) -> View:
         terms[pod] = int(found[1]) if found else 0
         if leads.search(answer):
             leaders.append(pod)
-        says[pod] = f"{'leads' if pod in leaders else 'follows'} in term {terms[pod]}"
+        says[pod] = f"{'claims to lead' if pod in leaders else 'follows'} in term {terms[pod]}"
+    latest = max((terms[pod] for pod in leaders), default=-1)
+    claiming = [pod for pod in leaders if terms[pod] == latest]
+    if len(claiming) == 1:
+        led.setdefault(latest, claiming[0])
+    if led.get(latest) in claiming:
+        leaders = [pod for pod in leaders if pod not in claiming or pod == led[latest]]
     primary = max(leaders, key=lambda pod: terms[pod], default="")
     problem = survey.silent(answers)
     if not problem and (len(leaders) != 1 or len(set(terms.values())) != 1 or 0 in terms.values()):

@@ -101,11 +101,15 @@ def metrics(term, leads=False, queue="s_1"):
     raft = f'rabbitmq_detailed_raft_term_total{{vhost="/",queue="{queue}"}} {term}\\n'
     return raft + (f'rabbitmq_detailed_queue_messages{{vhost="/",queue="{queue}"}} 3\\n' if leads else "")
 whole = {"r-0": metrics(5), "r-1": metrics(5, True), "r-2": metrics(5)}
-for name, case in {
-    "rabbit whole": whole, "rabbit old leader": {**whole, "r-0": metrics(4, True)},
-    "rabbit not there": {pod: metrics(5, True, "other") for pod in whole},
-}.items():
-    found[name] = rabbitmq.view_of(case, "s_1", rabbit)
+two = {**whole, "r-0": metrics(5, True)}
+for name, case, led in (
+    ("rabbit whole", whole, {}), ("rabbit old leader", {**whole, "r-0": metrics(4, True)}, {}),
+    ("rabbit two leaders", two, {}), ("rabbit led before", two, {4: "r-0", 5: "r-1"}),
+    ("rabbit not there", {pod: metrics(5, True, "other") for pod in whole}, {}),
+):
+    found[name] = rabbitmq.view_of(case, "s_1", rabbit, led)
+cut, healed = {**whole, "r-0": metrics(4, True)}, {}
+found["rabbit healed"] = [rabbitmq.view_of(case, "s_1", rabbit, healed) for case in (cut, two)][-1]
 
 def view(broker, epoch, in_sync=(0, 1, 2), topic="s_1"):
     return {(topic, 0): Leader(broker, epoch, (0, 1, 2), in_sync)}
@@ -144,7 +148,16 @@ def test_the_others(run_child: RunChild) -> None:
     assert (found["rabbit old leader"]["primary"], found["rabbit old leader"]["epoch"]) == ("r-1", 5)
     assert "kafka two views" in found and found["kafka two views"]["primary"] == "k-1"
     assert found["galera cut off"]["primary"] == "g-1"
-    for name in ("rabbit old leader", "rabbit not there", "kafka behind", "kafka not there", "galera cut off"):
+    for name in ("rabbit led before", "rabbit healed"):  # the metrics of then, shown by a member that follows now
+        assert (found[name]["primary"], found[name]["problem"]) == ("r-1", ""), name
+    for name in (
+        "rabbit old leader",
+        "rabbit two leaders",
+        "rabbit not there",
+        "kafka behind",
+        "kafka not there",
+        "galera cut off",
+    ):
         assert found[name]["problem"], name
     assert "Donor" in found["galera donor"]["problem"]
     assert found["galera alone"]["problem"].startswith("the component has other members")
