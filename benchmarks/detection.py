@@ -26,6 +26,7 @@ from typing import NamedTuple
 import steadyset
 from steadyset.fixtures.clusters import embedded
 from steadyset.fixtures.stacks import stack_class
+from steadyset.names import names_in
 from steadyset.rundir import RunDir
 
 RUN_MAX_S = 180.0  # from the deployment to the judgement; a run beyond it has found nothing
@@ -195,7 +196,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("runs/detection.jsonl"), help="where results accumulate")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     given = parser.parse_args()
-    names = [name for name in given.only.split(",") if name]
+    names = names_in(given.only)
     known = [defect.name for defect in DEFECTS]
     if unknown := [name for name in names if name not in known]:
         parser.error(f"no defect is called {', '.join(unknown)}; there are {', '.join(known)}")

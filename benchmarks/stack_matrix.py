@@ -23,6 +23,7 @@ from typing import Any
 
 from steadyset.fixtures.matrix import ALL_CELLS, CELLS, selected
 from steadyset.fixtures.stacks import STACKS, stack_class
+from steadyset.names import names_in
 from steadyset.reports.matrix import HARMS, harm
 from steadyset.rundir import RunDir
 
@@ -110,7 +111,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("runs/matrix.jsonl"), help="where rows accumulate")
     given = parser.parse_args()
     known = [stack.name for stack in STACKS]
-    names = [name for name in given.only.split(",") if name] or known
+    names = names_in(given.only) or known
     if unknown := [name for name in names if name not in known]:
         parser.error(f"no stack is called {', '.join(unknown)}; there are {', '.join(known)}")
     given.results.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from steadyset.errors import SteadysetError
 from steadyset.fixtures.clusters import embedded
 from steadyset.fixtures.preload import preload
 from steadyset.fixtures.stacks import STACKS, stack_class
+from steadyset.names import names_in
 
 # Seconds on 2 cores, from the plan of the stacks.
 GOALS_S = {"probe": 5.0, "redis": 15.0, "postgresql": 40.0, "rabbitmq": 45.0, "galera": 60.0, "kafka": 60.0}
@@ -47,7 +48,7 @@ def main() -> int:
     parser.add_argument("--stacks", default="", help="comma-separated; all by default")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    names = [name for name in given.stacks.split(",") if name] or [stack.name for stack in STACKS]
+    names = names_in(given.stacks) or [stack.name for stack in STACKS]
     images = dict.fromkeys(("probe", *(image for name in names for image in stack_class(name)().own_images())))
     info = embedded.ensure_up(given.cluster_name, image_names=tuple(images))
     late = False

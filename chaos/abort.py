@@ -20,6 +20,7 @@ from steadyset.chaos.kube import Json, Kube, RefusedError, UnreachableError
 from steadyset.chaos.ledger import ClusterLedger, HostLedger
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError
+from steadyset.names import names_in
 
 NAME = "steadyset-abort"
 RUN_VARIABLE = "STEADYSET_RUN"  # the ID of the run that a fault belongs to
@@ -65,7 +66,7 @@ def stop_in_cluster(info: ClusterInfo, kube: Kube, namespace: str, run: str) -> 
     if found is None:
         return None
     data: dict[str, str] = found.get("data") or {}
-    runs = [r.strip() for r in data.get("runs", "").split(",") if r.strip()]
+    runs = names_in(data.get("runs", ""))
     at = data.get("at") or str(found["metadata"].get("creationTimestamp", ""))
     stop = Stop(reason=data.get("reason", ""), by=data.get("by", ""), at=at, runs=runs)
     return stop if stop.concerns(run) else None

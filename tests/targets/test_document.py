@@ -45,7 +45,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no user": ({**OF_STACK["postgresql"], "stack": "postgresql", "credentials": {"secret": "x"}}, "need a user"),
     "no cell": ({"faults": ["pod-kill"]}, "are cells of the matrix"),
     "no faults": ({"faults": []}, "are cells of the matrix"),
-    "no list": ({"faults": "kill-primary"}, "Expected `array`"),
+    "no list": ({"faults": 1}, "Expected `array`"),
+    "no cell in a text": ({"faults": "halves, none"}, "are cells of the matrix"),
 }
 
 
@@ -79,6 +80,12 @@ def test_each_stack_has_its_way_in(stack: str) -> None:
     assert (target.name, target.deadlines.failover_s) == (stack, 20)
     assert target.deadlines.recovery_s > 0
     assert len(target.workloads) == 1
+
+
+def test_faults_may_be_one_text() -> None:
+    """As the option takes them."""
+    assert checked({**GOOD, "faults": "matrix"}, "t").faults == ["matrix"]
+    assert checked({**GOOD, "faults": "kill-all, halves"}, "t").faults == ["kill-all", "halves"]
 
 
 def test_the_example_is_a_target() -> None:

@@ -33,6 +33,7 @@ from steadyset.cli.faulting import (
 from steadyset.cli.which import cluster_options, find_cluster
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import InvalidError, UsageError
+from steadyset.names import names_in
 
 DRAW = (
     click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the targets."),
@@ -128,7 +129,7 @@ def _until(steps: Iterator[Step], end_s: float) -> Iterator[Step]:
 
 def _draw_options(options: dict[str, Any]) -> dict[str, Any]:
     """What `random_schedule` and `endless` take, out of the command's options."""
-    faults = [name.strip() for name in options.pop("faults").split(",") if name.strip()]
+    faults = names_in(options.pop("faults"))
     return {
         "faults": [fault_named(name).name for name in faults],
         "targets": options.pop("targets"),
@@ -140,7 +141,7 @@ def _draw_options(options: dict[str, Any]) -> dict[str, Any]:
 def _targets(info: ClusterInfo, namespace: str, given: str) -> list[str]:
     """Those given, which must exist, or the pods of the namespace's StatefulSets; sorted, so that a seed repeats."""
     kube = Kube(info)
-    names = [name.strip() for name in given.split(",") if name.strip()]
+    names = names_in(given)
     for name in names:
         if name.startswith(NODE_PREFIX):
             kube.node(name.removeprefix(NODE_PREFIX))

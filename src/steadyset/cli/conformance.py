@@ -17,6 +17,7 @@ from steadyset.cli.nightly import INTERRUPTED, note, say
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.config import config_option
 from steadyset.errors import DeadlineError, InstrumentError, SteadysetError, UsageError
+from steadyset.names import names_in
 from steadyset.requirements.reading import Covering, read_tests
 from steadyset.rundir import RunDir
 from steadyset.verdict import Verdict
@@ -119,7 +120,7 @@ def choose(suites: Sequence[str], given: dict[str, Any]) -> list[Covering]:
     base = Path(suites[0]).parent
     folders = {Path(suite).name for suite in suites}
     only = set(given["only"].split(",")) if given["only"] else set()
-    parts = [part.strip() for part in given["tests"].split(",") if part.strip()]
+    parts = names_in(given["tests"])
     found = [
         test
         for test in read_tests(base)
@@ -203,7 +204,7 @@ def pytest_argv(
         if given[name]:
             argv += [f"--{name.replace('_', '-')}", given[name]]
     if given["tests"]:
-        argv += ["-k", " or ".join(part.strip() for part in given["tests"].split(",") if part.strip())]
+        argv += ["-k", " or ".join(names_in(given["tests"]))]
     if options.keep:
         argv.append("--keep")
     if workers:

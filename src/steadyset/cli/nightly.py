@@ -21,6 +21,7 @@ from steadyset.config import config_option
 from steadyset.errors import InstrumentError, SteadysetError, UsageError
 from steadyset.load.commands import need_port
 from steadyset.load.shape import SHAPES, STEADY
+from steadyset.names import names_in
 from steadyset.rundir import RunDir
 from steadyset.verdict import Verdict
 
@@ -145,7 +146,7 @@ def suite_paths(names: str) -> list[str]:
     """Paths of the suites named (comma-separated), or of all; UsageError for an unknown one."""
     base = Path(steadyset.__file__).parent / "suites"
     known = sorted(p.name for p in base.iterdir() if p.is_dir() and any(p.glob("test_*.py")))
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = names_in(names)
     for name in wanted:
         if name not in known:
             raise UsageError(f"no suite is called {name}", expected=f"some of: {', '.join(known)}", seen=name)
@@ -162,9 +163,7 @@ def fault_names(names: str) -> list[str]:
 
     cells = (ALL_CELLS, *(cell.name for cell in CELLS))
     found = []
-    for name in (part.strip() for part in names.split(",")):
-        if not name:
-            continue
+    for name in names_in(names):
         if name in cells:
             found.append(name)
             continue

@@ -11,6 +11,7 @@ import click
 from steadyset.clusterinfo import ClusterInfo
 from steadyset.errors import UsageError
 from steadyset.fixtures.session import Options
+from steadyset.names import names_in
 from steadyset.rundir import RunDir
 
 SUITE = "matrix"
@@ -49,7 +50,7 @@ def aim(options: Options, given: dict[str, Any], *, keep_cluster: bool) -> None:
     options.stack = document.stack
     given["suites"] = SUITE
     if given["faults"]:
-        check_faults([name.strip() for name in given["faults"].split(",") if name.strip()], "--faults")
+        check_faults(names_in(given["faults"]), "--faults")
     given["faults"] = given["faults"] or ",".join(document.faults)
 
 
