@@ -57,6 +57,9 @@ class Defect(NamedTuple):
 
 DEFECTS = (
     Defect("probe", "emptydir", "kill", "test_emptydir_poses_as_a_volume", "pvc-retention"),
+    Defect("probe", "claims-deleted", "scale to none", "test_claims_go_with_members_scaled_away", "pvc-retention"),
+    Defect("probe", "parallel", "scale to none", "test_parallel_poses_as_ordered", "ordered-recovery"),
+    Defect("probe", "no-service", "none", "test_nobody_made_the_headless_service", "stable-identity"),
     Defect(
         "postgresql",
         "async",

@@ -38,6 +38,32 @@ def test_parallel_poses_as_ordered(stack, observer, report):
     stack.scale(stack.replicas, deadline_s=stack.deadlines.deploy_s)
 
 
+@pytest.mark.variant("no-service")
+def test_nobody_made_the_headless_service(stack, observer, report):
+    """Goal: a StatefulSet whose headless Service is missing is found: its members have no names of their own in DNS.
+
+    Method: replace a member of a set whose serviceName leads nowhere.
+    """
+    report.expect("FAIL", rule="stable-identity")
+    report.judge("stable-identity", replacements_min=1, governed=True)
+    stack.replace(stack.members()[-1], deadline_s=stack.deadlines.recovery_s)
+
+
+@pytest.mark.variant("claims-deleted")
+def test_claims_go_with_members_scaled_away(stack, observer, load, report):
+    """Goal: claims that are deleted with the members scaled away are found, and what they lost is listed.
+
+    Method: append, scale a StatefulSet whose retention policy is whenScaled: Delete to none and back, read back.
+    """
+    report.expect("FAIL", rule="pvc-retention")
+    with load.run() as history:
+        report.judge("pvc-retention")
+        report.judge("set-durability", history, acknowledged_min=1)
+        stack.scale(0, deadline_s=stack.deadlines.recovery_s)
+        stack.scale(stack.replicas, deadline_s=stack.deadlines.deploy_s)
+        history.read_back()
+
+
 @pytest.mark.variant("emptydir")
 @pytest.mark.needs("node-power", "node-evidence")
 def test_forced_deletion_on_a_cut_node(stack, observer, cluster, report):

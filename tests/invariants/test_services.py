@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import NS, SET, World
 
-from steadyset.invariants import EndpointsReady, PdbRespected
+from steadyset.invariants import EndpointsReady, PdbRespected, StableIdentity
 from steadyset.verdict import Verdict
 
 EVICTED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
@@ -223,3 +223,35 @@ def test_a_gap_shorter_than_the_allowed_lag_hides_nothing(
     world.gap(kind, world.now - seconds * 1_000_000_000, world.now, open=open_)
     world.tick(1)
     assert EndpointsReady(NS).check(world.trace()).verdict == verdict
+
+
+GOVERNED = StableIdentity(NS, SET, replacements_min=0, governed=True)
+
+
+@pytest.mark.parametrize(
+    ("service", "cluster_ip", "verdict", "said"),
+    [
+        (SET, "None", Verdict.PASS, "kept every part"),
+        (SET, "10.0.0.7", Verdict.FAIL, f"Service '{SET}' is not headless"),
+        ("other", "None", Verdict.FAIL, f"there is no Service '{SET}'"),
+    ],
+    ids=["headless", "with an address", "of another name"],
+)
+def test_the_service_that_gives_the_names(service: str, cluster_ip: str, verdict: Verdict, said: str) -> None:
+    """A set's pods have names in DNS by the headless Service that it names, and by no other."""
+    world = World()
+    world.put("Service", service, "svc", {"spec": {"clusterIP": cluster_ip}})
+    world.deploy()
+    judgement = GOVERNED.check(world.trace())
+    assert judgement.verdict is verdict
+    assert said in " ".join([judgement.summary, *judgement.witness])
+    assert StableIdentity(NS, SET, replacements_min=0).check(world.trace()).verdict is Verdict.PASS
+
+
+def test_services_that_nobody_watched_prove_nothing() -> None:
+    """Unseen is not missing."""
+    world = World()
+    world.records = [r for r in world.records if r.k != "Service"]
+    world.note("not-observed", k="Service", reason="403 Forbidden")
+    world.deploy()
+    assert GOVERNED.check(world.trace()).verdict is Verdict.INVALID

@@ -29,11 +29,16 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 
 @dataclass(frozen=True)
 class StableIdentity:
-    """`replacements_min`: pods seen replaced under the same name."""
+    """`replacements_min`: pods seen replaced under the same name.
+
+    `governed`: the headless Service that the set names must be there, since it is what gives its pods their DNS names
+    and Kubernetes leaves it to the user to make it (Kubernetes documentation: StatefulSets, Limitations).
+    """
 
     namespace: str
     statefulset: str
     replacements_min: int = 1
+    governed: bool = False
 
     rule: ClassVar[str] = "stable-identity"
     claim: ClassVar[str] = (
@@ -62,6 +67,8 @@ class StableIdentity:
                     self._same(found, name, previous, (life, identity))
                 previous = life, identity
         self._dns(found, pods)
+        if self.governed and pods:
+            self._governed(found, str(spec(statefulset).get("serviceName", "")), pods[0])
         self._gaps(found, pods)
         found.at_least("replacements", self.replacements_min)
         return found.judgement(
@@ -146,6 +153,15 @@ class StableIdentity:
                         record.t,
                         f"DNS of Service {service} calls pod {names[uid]} ({short(uid)}) {hostname!r}",
                     )
+
+    def _governed(self, found: Findings, service: str, pod: Lifetime) -> None:
+        """A headless Service of that name was seen."""
+        if not found.needs("Service"):
+            return
+        lives = found.trace.lifetimes("Service", self.namespace, service)
+        if not any(spec(life.last).get("clusterIP") == "None" for life in lives):
+            seen = f"Service {service!r} is not headless" if lives else f"there is no Service {service!r}"
+            found.violated(pod.start_ns, f"pod {pod.name} ({short(pod.uid)}) has no DNS name of its own: {seen}")
 
     def _gaps(self, found: Findings, pods: list[Lifetime]) -> None:
         found.open_gaps("Pod", "StatefulSet")
