@@ -98,6 +98,19 @@ def test_unknown_writes_count_only_when_observed() -> None:
     assert found.data["unknown_resolved"] == 1 and found.observed["unknown"] == 1
 
 
+def test_only_registers_count_as_keys() -> None:
+    """A list in the same history, or an op of the nemesis, is no register."""
+    ops = [
+        Op("append", 1, 2, OK, 3, key="list"),
+        Op("write", 3, 4, OK, 5, key="a"),
+        Op("read", 5, 6, OK, 5, key="a"),
+        Op("read", 7, 8, OK, NIL, key="b"),
+    ]
+    found = LinearizableRegister().check(history_of(ops))
+    assert found.observed["keys"] == 2
+    assert "3 ops on 2 keys" in found.summary
+
+
 def test_unknown_swaps_count_through_one_another() -> None:
     """Goal: an unknown compare-and-set that only another, observed one saw took effect: a second heir is a fork."""
     ops = [

@@ -48,12 +48,13 @@ class LinearizableRegister:
         index = RegisterIndex.build(history, initial)
         known = history.is_f("read", "write", "cas")
         definite = int((known & (history.outcome != INFO)).sum())
+        keys = int(np.count_nonzero(np.bincount(history.key[known])))
         observed: dict[str, float] = {
             "definite": definite,
             "writes": len(index.writers),
             "reads": len(index.reads),
             "unknown": index.unknown,
-            "keys": len(history.names["key"]),
+            "keys": keys,
         }
         by_read = index.unknown_read if index.duplicate < 0 else 0  # values that are not unique tell nothing
         by_cas = index.unknown_observed - by_read if index.duplicate < 0 else 0
@@ -89,7 +90,7 @@ class LinearizableRegister:
             summary = f"only {definite} ops with a known outcome, {max(1, self.ops_min)} needed"
             return judgement(self, Verdict.INVALID, summary, history=history, observed=observed, data=data)
         summary = (
-            f"{definite} ops on {len(history.names['key'])} keys are linearizable; of {index.unknown} unknown writes "
+            f"{definite} ops on {keys} keys are linearizable; of {index.unknown} unknown writes "
             f"{index.unknown_observed} were observed"
         )
         return judgement(self, Verdict.PASS, summary, history=history, observed=observed, data=data)
