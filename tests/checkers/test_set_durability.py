@@ -204,6 +204,22 @@ def test_a_bounded_loss(lost: set[int], window_s: float, verdict: Verdict, borne
     assert len(found.data["lost"]) == len(lost) - borne
 
 
+@pytest.mark.parametrize(
+    ("pause_s", "verdict"),
+    [(8.0, Verdict.PASS), (0.9, Verdict.FAIL)],
+    ids=["it stopped, and began again at the heal", "it went on, slowly"],
+)
+def test_a_pause_is_no_time_of_acknowledging(pause_s: float, verdict: Verdict) -> None:
+    """Goal: what a cut-off primary acknowledged before it stopped stays granted, though it says a last word later."""
+    step = 10**8
+    before = [v * step for v in range(20)]  # two seconds, the second of them lost
+    after = [before[-1] + round((n + 1) * pause_s * 10**9) for n in range(1 if pause_s > 1 else 9)]
+    times = [*before, *after]
+    adds = [Op("add", t, t + 1, OK, v, key="k", process=v, server="pod-0", epoch=0) for v, t in enumerate(times)]
+    found = SetDurability(loss_window_s=5.0).check(history_of([*adds, _final(list(range(10)), start=100 * 10**9)]))
+    assert found.verdict == verdict
+
+
 def test_no_loss_is_granted_without_an_epoch() -> None:
     """Goal: what was acknowledged without an epoch, or only seen by a read, has no end to be near to."""
     ops = [op._replace(epoch=-1) for op in _epochs({19})]

@@ -13,6 +13,9 @@ from steadyset.history import FAIL, OK, History
 from steadyset.history.columns import Ints, Mask
 from steadyset.verdict import Judgement, Verdict
 
+# Of a pause between an epoch's acknowledgements, what counts as time in which it acknowledged.
+SILENCE_MAX_S = 1.0
+
 
 @dataclass
 class _Found:
@@ -42,7 +45,9 @@ class SetDurability:
     `acknowledged_min`: fewer acknowledged adds prove nothing (INVALID). Final reads carry session "final"; with
     `any_read_is_final` the last successful read of each key serves, for histories from elsewhere. `loss_window_s` is
     for stores that replicate asynchronously and bound what that may cost: an acknowledged add may be lost if its
-    epoch acknowledged its last one at most that many seconds later, which is then counted and no violation.
+    epoch acknowledged its last one at most that many seconds later, which is then counted and no violation. A pause
+    counts as SILENCE_MAX_S at most: a primary that is cut off stops to acknowledge, and may begin once more for the
+    moment between the heal and its demotion.
     """
 
     acknowledged_min: int = 1
@@ -115,7 +120,7 @@ class SetDurability:
         found.judged += int(owed.sum())
         lost = owed & ~present
         if self.loss_window_s and lost.any():
-            lost &= ~self._bear(_before_end_of_epoch(history, adds, an_add), lost & acked, found)
+            lost &= ~self._bear(_before_end_of_epoch(history)[an_add], lost & acked, found)
         for i in np.flatnonzero(lost).tolist():
             told = an_add if acked[i] and acked_at[i] < began else seen_in
             found.lost.append((key, int(values[i]), int(told[i]), final))
@@ -221,16 +226,16 @@ class SetDurability:
         )
 
 
-def _before_end_of_epoch(history: History, adds: Ints, chosen: Ints) -> Ints:
-    """For each of the `chosen` adds, ns from its acknowledgement to its epoch's last; for ever without an epoch."""
-    known = adds[(history.outcome[adds] == OK) & (history.epoch[adds] >= 0)]
-    epochs, of = np.unique(history.epoch[known], return_inverse=True)
-    last = np.zeros(len(epochs), dtype=np.int64)
-    np.maximum.at(last, of, history.end[known])
-    at = np.searchsorted(epochs, history.epoch[chosen])
-    found = np.full(len(chosen), np.iinfo(np.int64).max)
-    has = (history.outcome[chosen] == OK) & (history.epoch[chosen] >= 0)
-    found[has] = last[at[has]] - history.end[chosen[has]]
+def _before_end_of_epoch(history: History) -> Ints:
+    """For each op, ns from its acknowledgement to its epoch's last, pauses cut short; for ever where it is no add."""
+    adds = np.flatnonzero(history.is_f("add") & (history.outcome == OK) & (history.epoch >= 0))
+    adds = adds[np.lexsort((history.end[adds], history.epoch[adds]))]
+    epoch = history.epoch[adds]
+    gaps = np.minimum(np.diff(history.end[adds], prepend=0), int(SILENCE_MAX_S * NS_PER_S))
+    spent = np.cumsum(gaps)
+    last = spent[np.searchsorted(epoch, epoch, side="right") - 1]
+    found = np.full(len(history.end), np.iinfo(np.int64).max)
+    found[adds] = last - spent
     return found
 
 
