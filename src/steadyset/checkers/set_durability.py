@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -59,15 +60,18 @@ class SetDurability:
     def check(self, history: History) -> Judgement:
         """Judge the adds and whole reads of every key."""
         found = _Found()
+        before_end = cache(lambda: _before_end_of_epoch(history))  # of all keys at once, and only where some are lost
         adds = np.flatnonzero(history.is_f("add"))
         reads = np.flatnonzero(history.is_f("read-all") & (history.outcome == OK))
         is_add = history.is_f("add")
         for key, ops in by_key(history, np.concatenate([adds, reads])):
             of_add, of_read = ops[is_add[ops]], ops[~is_add[ops]]
-            self._check_key(history, history.names["key"][key], of_add, of_read, found)
+            self._check_key(history, history.names["key"][key], of_add, of_read, found, before_end)
         return self._judge(history, found)
 
-    def _check_key(self, history: History, key: str, adds: Ints, reads: Ints, found: _Found) -> None:
+    def _check_key(
+        self, history: History, key: str, adds: Ints, reads: Ints, found: _Found, before_end: Callable[[], Ints]
+    ) -> None:
         value, start, end, outcome = (c[adds] for c in (history.value, history.start, history.end, history.outcome))
         values, of = np.unique(value, return_inverse=True)
         acked = _any(of, outcome == OK, len(values))
@@ -120,7 +124,7 @@ class SetDurability:
         found.judged += int(owed.sum())
         lost = owed & ~present
         if self.loss_window_s and lost.any():
-            lost &= ~self._bear(_before_end_of_epoch(history)[an_add], lost & acked, found)
+            lost &= ~self._bear(before_end()[an_add], lost & acked, found)
         for i in np.flatnonzero(lost).tolist():
             told = an_add if acked[i] and acked_at[i] < began else seen_in
             found.lost.append((key, int(values[i]), int(told[i]), final))
