@@ -142,7 +142,7 @@ def test_layers_would_break(tmp_path: Path) -> None:
         (package / name).mkdir(parents=True)
         (package / name / "__init__.py").write_text("")
     (package / "__init__.py").write_text("")
-    for name in ("judge", "history", "trace", "rundir", "clusterinfo", "verdict", "wait", "errors", "redact"):
+    for name in ("judge", "history", "trace", "rundir", "clusterinfo", "verdict", "wait", "errors", "redact", "names"):
         (package / f"{name}.py").write_text("")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     argv = ["lint-imports", "--config", str(tmp_path / "pyproject.toml"), "--no-cache"]
